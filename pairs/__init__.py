@@ -1,0 +1,1 @@
+"""The domain: store, recipes, quota, judging, review, similarity, splits, import and export."""

@@ -1,0 +1,1 @@
+"""GPT-2: fine-tune, generate, measure, export. Imports no other room, so that it runs from a bare source tree."""
