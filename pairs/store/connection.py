@@ -1,0 +1,110 @@
+"""Opening a connection the way the storage contract asks: every pragma set, and read back where it matters.
+
+Nothing else in the store calls `sqlite3.connect`. A writing connection is WAL with `synchronous=FULL`; a
+reading one is opened by the operating system for reading only, so that it can neither write nor checkpoint.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from .driver import sqlite3
+from .errors import WorkspaceRefused, translated
+
+BUSY_MS = 10_000
+"""How long a connection waits for another process's lock before it gives up."""
+
+_COMMON = (
+    ("trusted_schema", 0),
+    ("cell_size_check", 1),
+    ("temp_store", 2),
+    ("recursive_triggers", 1),
+)
+_WRITING = (
+    ("synchronous", 2),
+    ("foreign_keys", 1),
+    ("wal_autocheckpoint", 1000),
+    ("journal_size_limit", 64 * 1024 * 1024),
+    ("cache_size", -32_000),
+)
+_MAC = (("fullfsync", 1), ("checkpoint_fullfsync", 1))
+
+
+def connect_writing(path: Path, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
+    """The writing connection: no implicit transactions, WAL, FULL, foreign keys on.
+
+    Raises WorkspaceRefused where the file system cannot do WAL (network drives), and the errors of
+    `translated`.
+    """
+    conn = _connect(path, "rw", busy_ms)
+    try:
+        mode = conn.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise WorkspaceRefused(
+                f"{path} lies where SQLite cannot keep a write-ahead log", "Move it to a local disk"
+            )
+        for name, value in (*_WRITING, *(_MAC if sys.platform == "darwin" else ())):
+            conn.execute(f"PRAGMA {name} = {value}")
+        for name in ("synchronous", "foreign_keys"):
+            expected = dict(_WRITING)[name]
+            if conn.execute(f"PRAGMA {name}").fetchone()[0] != expected:
+                raise WorkspaceRefused(f"{path}: this SQLite does not obey PRAGMA {name}")
+    except sqlite3.Error as error:
+        conn.close()
+        raise translated(error, path) from error
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def connect_reading(path: Path, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
+    """A connection that cannot write. Reads a living workspace, and one in a folder that allows no writing.
+
+    Raises the errors of `translated`.
+    """
+    try:
+        return _probed(path, "ro", busy_ms)
+    except WorkspaceRefused:
+        # In a folder without write permission SQLite cannot make the -shm file; a file without a log needs
+        # none.
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise
+        return _probed(path, "ro&immutable=1", busy_ms)
+
+
+def _probed(path: Path, mode: str, busy_ms: int) -> sqlite3.Connection:
+    conn = _connect(path, mode, busy_ms)
+    try:
+        conn.execute("PRAGMA query_only = 1")
+        conn.execute("PRAGMA cache_size = -8000")
+        conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.Error as error:
+        conn.close()
+        raise translated(error, path) from error
+    return conn
+
+
+def _connect(path: Path, mode: str, busy_ms: int) -> sqlite3.Connection:
+    try:
+        conn = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode={mode}",
+            uri=True,
+            timeout=busy_ms / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    try:
+        for name, value in _COMMON:
+            conn.execute(f"PRAGMA {name} = {value}")
+        conn.create_function("pairsmith_unhex", 1, bytes.fromhex, deterministic=True)
+    except sqlite3.Error as error:
+        conn.close()
+        raise translated(error, path) from error
+    return conn

@@ -1,0 +1,110 @@
+"""Full-text search: any input is a query, newest pairs first, with a deadline.
+
+Words match by their beginning, in any order, in instruction, input or response; "quoted words" match as a
+phrase. Scripts written without spaces are found too: their characters are also stored one by one (`spaced`),
+and a run of them in a query is a phrase of characters.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pairsmith.backends.text import clean
+
+from .driver import sqlite3
+
+# Han, Kana, Bopomofo, Thai, Lao, Tibetan, Myanmar, Khmer.
+_UNSPACED = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # noqa: E501 - one class
+_RUN = re.compile(f"[{_UNSPACED}]+")
+_PIECE = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
+_PART = re.compile(r'"([^"]*)"|(\S+)')
+_MAX_QUERY = 1000
+_MAX_PARTS = 32
+_GAP = " \u2400 x "  # between runs, so that no phrase reaches from one into the next
+_STEPS = 2000
+
+
+def spaced(*texts: str) -> str:
+    """The characters of the texts' unspaced scripts, one a word; empty for other texts, at no cost for
+    ASCII."""
+    runs = [run for text in texts if not text.isascii() for run in _RUN.findall(text)]
+    return _GAP.join(" ".join(run) for run in runs)
+
+
+def match_expression(query: str) -> str | None:
+    """The FTS5 expression for what a person typed; None where there is nothing to search for.
+
+    Every part is quoted, so no input is an error or an operator.
+    """
+    query = clean(query)[0][:_MAX_QUERY]
+    terms: list[str] = []
+    for match in _PART.finditer(query):
+        phrase = match[1]
+        for piece in _PIECE.findall(phrase if phrase is not None else match[2]):
+            terms.append(_term(piece, whole=phrase is not None))
+    terms = [term for term in terms if term]
+    return " AND ".join(terms[:_MAX_PARTS]) or None
+
+
+def _term(piece: str, *, whole: bool) -> str:
+    if not any(char.isalnum() for char in piece):
+        return ""
+    if _RUN.fullmatch(piece):
+        return f'{{spaced}} : "{" ".join(piece)}"'
+    words = piece.replace('"', " ").strip()
+    star = "" if whole or len(words) < 2 else " *"
+    return f'{{instruction input output}} : "{words}"{star}'
+
+
+class SearchTimedOut(Exception):
+    """The deadline passed before the answer was there."""
+
+
+@contextmanager
+def deadline(
+    conn: sqlite3.Connection, seconds: float | None, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """Interrupt what runs on this connection after so many seconds, or when `cancelled` says so.
+
+    Raises SearchTimedOut.
+    """
+    if seconds is None:
+        yield
+        return
+    end = time.monotonic() + seconds
+    conn.set_progress_handler(lambda: int(time.monotonic() > end or cancelled()), _STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "interrupt" in str(error):
+            raise SearchTimedOut from error
+        raise
+    finally:
+        conn.set_progress_handler(None, 0)
+
+
+def search(
+    conn: sqlite3.Connection, query: str, *, limit: int = 50, seconds: float | None = 0.2
+) -> tuple[list[int], bool]:
+    """The newest pairs that match, and whether the search came to its end within the deadline.
+
+    An empty query finds nothing. Never raises for what is typed.
+    """
+    expression = match_expression(query)
+    if expression is None:
+        return [], True
+    found: list[int] = []
+    try:
+        with deadline(conn, seconds):
+            for row in conn.execute(
+                "SELECT pair.id FROM pair_fts JOIN pair ON pair.id = pair_fts.rowid"
+                " WHERE pair_fts MATCH ? AND pair.removed = 0 ORDER BY pair_fts.rowid DESC LIMIT ?",
+                (expression, limit),
+            ):
+                found.append(int(row[0]))
+    except SearchTimedOut:
+        return found, False
+    return found, True
