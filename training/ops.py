@@ -1,0 +1,201 @@
+"""Products, norms, embeddings and the loss, with gradients written straight into the model's buffers.
+
+Autograd allocates a new tensor for every weight's gradient in every step and lets the kernel zero its pages: on a CPU
+that costs as much as the arithmetic. Here each operation writes the gradient of its weights with `out=`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .model import GPT2
+
+ROWS_AT_ONCE = 1024
+"""Rows of logits held at a time."""
+SLICE = 16
+"""Rows of logits whose softmax is computed while they are in the cache (CPU)."""
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, model: GPT2, name: str) -> torch.Tensor:
+        weight = model.compute[f"{name}.weight"]
+        low = x.to(weight.dtype)
+        ctx.model, ctx.name, ctx.dtype = model, name, x.dtype
+        ctx.save_for_backward(low)
+        bias = model.tensors[f"{name}.bias"].to(weight.dtype)
+        return torch.addmm(bias, low, weight.T)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        model, name = ctx.model, ctx.name
+        weight = model.compute[f"{name}.weight"]
+        gradient = gradient.to(weight.dtype)
+        model.add_product(f"{name}.weight", gradient.T, x)
+        if f"{name}.bias" in model.gradients:
+            model.add(f"{name}.bias", gradient.sum(0, dtype=torch.float32))
+        return torch.mm(gradient, weight).to(ctx.dtype), None, None
+
+
+def linear(model: GPT2, name: str, x: torch.Tensor) -> torch.Tensor:
+    """x @ weight.T + bias in the precision of the products, plus the LoRA of that weight if there is one."""
+    y: torch.Tensor = _Linear.apply(x, model, name)
+    lora = model.lora.get(f"{name}.weight")
+    if lora is None:
+        return y
+    return y + low_rank(lora.down, lora.up, lora.groups, lora.scale, x).to(y.dtype)
+
+
+def low_rank(down: Any, up: Any, groups: int, scale: float, x: torch.Tensor) -> torch.Tensor:
+    """The LoRA part of a product, in fp32, by ordinary autograd."""
+    hidden = torch.nn.functional.linear(x.float(), down)
+    parts = zip(hidden.chunk(groups, dim=-1), up.chunk(groups), strict=True)
+    return torch.cat([torch.nn.functional.linear(part, matrix) for part, matrix in parts], dim=-1) * scale
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, model: GPT2, name: str) -> torch.Tensor:
+        weight, bias = model.tensors[f"{name}.weight"], model.tensors[f"{name}.bias"]
+        size = [x.shape[-1]]
+        y, mean, rstd = torch.native_layer_norm(x, size, weight, bias, model.shape.epsilon)
+        ctx.model, ctx.name = model, name
+        ctx.save_for_backward(x, mean, rstd)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        x, mean, rstd = ctx.saved_tensors
+        model, name = ctx.model, ctx.name
+        weight, bias = model.tensors[f"{name}.weight"], model.tensors[f"{name}.bias"]
+        trained = f"{name}.weight" in model.gradients
+        dx, dweight, dbias = torch.ops.aten.native_layer_norm_backward(
+            gradient, x, [x.shape[-1]], mean, rstd, weight, bias, [True, trained, trained]
+        )
+        if trained:
+            model.add(f"{name}.weight", dweight)
+            model.add(f"{name}.bias", dbias)
+        return dx, None, None
+
+
+def norm(model: GPT2, name: str, x: torch.Tensor) -> torch.Tensor:
+    """Layer normalisation in fp32."""
+    y: torch.Tensor = _Norm.apply(x, model, name)
+    return y
+
+
+class _Embed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, anchor: torch.Tensor, model: GPT2, ids: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.model = model
+        ctx.save_for_backward(ids, positions)
+        return model.tensors["wte.weight"][ids] + model.tensors["wpe.weight"][positions]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None, None, None]:
+        ids, positions = ctx.saved_tensors
+        ctx.model.add_rows("wte.weight", ids, gradient)
+        ctx.model.add_rows("wpe.weight", positions, gradient)
+        return None, None, None, None
+
+
+def embed(model: GPT2, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Token and position embeddings, added, in fp32."""
+    anchor = torch.empty(0, device=model.device, requires_grad=torch.is_grad_enabled())
+    x: torch.Tensor = _Embed.apply(anchor, model, ids, positions)
+    return x
+
+
+class _Pad(torch.autograd.Function):
+    """Packed rows to the padded layout; backward gathers instead of scattering."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, to_padded: torch.Tensor, to_packed: torch.Tensor, shape: Any) -> Any:
+        ctx.save_for_backward(to_packed)
+        ctx.shape = shape
+        return x.index_select(0, to_padded)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (to_packed,) = ctx.saved_tensors
+        examples, longest, shared = ctx.shape
+        packed = gradient.index_select(0, to_packed)
+        if shared:
+            cells = gradient.view(examples, longest, -1)[:, :shared]
+            packed[:shared] = cells.sum(0, dtype=torch.float32).to(packed.dtype)
+        return packed, None, None, None
+
+
+def pad(x: torch.Tensor, to_padded: torch.Tensor, to_packed: torch.Tensor, shape: tuple[int, int, int]) -> Any:
+    """Rows [tokens, width] in the padded layout [examples * longest, width]; `shape` is (examples, longest, shared)."""
+    return _Pad.apply(x, to_padded, to_packed, shape)
+
+
+class _Loss(torch.autograd.Function):
+    """Logits, softmax, loss and all their gradients in one pass over slices that stay in the cache."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        model: GPT2,
+        targets: torch.Tensor,
+        weights: torch.Tensor,
+        divisor: float,
+        train: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        head = model.compute[model.head_name]
+        low = x.to(head.dtype)
+        losses = torch.empty(x.shape[0], device=x.device)
+        dx = torch.empty_like(low) if train else None
+        for start in range(0, x.shape[0], ROWS_AT_ONCE):
+            rows = slice(start, min(start + ROWS_AT_ONCE, x.shape[0]))
+            logits = torch.mm(low[rows], head.T)
+            losses[rows] = _softmax(logits, targets[rows], weights[rows] / divisor if train else None)
+            if dx is not None:
+                model.add_product(model.head_name, logits.T, low[rows])
+                torch.mm(logits, head, out=dx[rows])
+        ctx.save_for_backward(dx)
+        ctx.dtype = x.dtype
+        ctx.mark_non_differentiable(losses)
+        return (losses * weights).sum() / divisor, losses
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor, _losses: Any) -> tuple[Any, ...]:
+        (dx,) = ctx.saved_tensors
+        return dx.to(ctx.dtype), None, None, None, None, None
+
+
+def _softmax(logits: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+    """Losses of rows of logits; with `scale` the logits are overwritten by their gradients."""
+    losses = torch.empty(logits.shape[0], device=logits.device)
+    step = SLICE if logits.device.type == "cpu" else logits.shape[0]
+    for start in range(0, logits.shape[0], step):
+        part = logits[start : start + step]
+        wanted = targets[start : start + step].unsqueeze(1)
+        wide = part.float()
+        top = torch.logsumexp(wide, 1, keepdim=True)
+        losses[start : start + step] = (top - wide.gather(1, wanted)).squeeze(1)
+        if scale is not None:
+            factor = scale[start : start + step].unsqueeze(1)
+            wide = wide.sub_(top).exp_().mul_(factor)
+            wide.scatter_add_(1, wanted, -factor)
+            if wide is not part:
+                part.copy_(wide)
+    return losses
+
+
+def loss(
+    model: GPT2, x: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, divisor: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted sum of the rows' losses over `divisor`, and each row's own loss.
+
+    Where gradients are enabled, those of the output matrix are written at once; only call backward() on the sum itself.
+    """
+    total, losses = _Loss.apply(x, model, targets, weights, divisor, torch.is_grad_enabled())
+    return total, losses
