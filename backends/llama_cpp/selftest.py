@@ -5,7 +5,8 @@ and a wheel made on another machine can die of an illegal instruction. So the ch
 `assets/selftest.gguf` (random weights in Q8_0, written by `tools/make_selftest_gguf.py`), and the tokens must
 be the known ones.
 
-    python -m pairsmith.backends.llama_cpp.selftest     is that child: exit 0 and one line if all is well
+    python -m pairsmith.backends.llama_cpp.selftest     is that child: exit 0 and one line if all is well,
+                                                        3 and one line if llama.cpp fails
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pairsmith.backends.text import one_line
 PROMPT = tuple((37 * i + 11) % 256 for i in range(40))
 EXPECTED = (80, 213, 208, 0, 242, 161, 232, 251)
 """Greedy continuation of PROMPT; each token leads the next best by 0.3 standard deviations of the logits."""
+FAILED = 3
 MODEL = Path(__file__).resolve().parents[2] / "assets" / "selftest.gguf"
 
 
@@ -57,7 +59,7 @@ def _said(code: int, out: bytes, err: bytes) -> str:
         except ValueError:
             name = f"signal {-code}"
         return f"llama.cpp died of {name} in its self-test: this build does not fit this CPU"
-    lines = (out if code in (0, 1) else err).decode("utf-8", "replace").strip().splitlines()
+    lines = (out if code in (0, FAILED) else err).decode("utf-8", "replace").strip().splitlines()
     return one_line(lines[-1]) if lines else f"the self-test of llama.cpp ended with exit code {code}"
 
 
@@ -95,18 +97,18 @@ def continuation(model: Path, prompt: tuple[int, ...], steps: int) -> tuple[int,
 
 
 def main() -> int:
-    """Be the child: 0 if the tokens are the known ones, 1 with one line that says what is wrong."""
+    """Be the child: 0 if the tokens are the known ones, else FAILED, with one line that says what is wrong.
+
+    Raises ImportError where llama-cpp-python is not installed.
+    """
     try:
         chosen = continuation(MODEL, PROMPT, len(EXPECTED))
-    except ImportError as error:
-        print(f"llama-cpp-python is not installed rightly: {error}")
-        return 1
     except (OSError, RuntimeError) as error:
-        print(error)
-        return 1
+        print(one_line(str(error)))
+        return FAILED
     if chosen != EXPECTED:
         print(f"llama.cpp computes wrongly on this CPU: tokens {chosen} instead of {EXPECTED}")
-        return 1
+        return FAILED
     print("llama.cpp decodes the self-test model rightly")
     return 0
 
