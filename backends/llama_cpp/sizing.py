@@ -1,0 +1,190 @@
+"""How many sequences, tokens, threads and GPU layers: chosen from the file and the machine, overridable.
+
+Figures behind the choices: a decode of many rows is bound by arithmetic on a CPU, so throughput is flat from 8
+(quantised, AVX2) or 16 (F16, or AVX-512, AMX, Arm) sequences on; a GPU is far from its limit there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import Unavailable
+from .gguf import GgufInfo
+from .options import LlamaOptions
+
+MOST_SEQUENCES = 256
+CACHED_PREFIXES = 12
+CACHED_TAILS = 4
+SUFFIXES = 16
+_GIB = 1 << 30
+_KV_SHARE = {"f32": 2.0, "f16": 1.0, "q8_0": 34 / 64, "q4_0": 18 / 64}
+_PER_SEQUENCE = 1024
+_ENGINE_BYTES = 256 << 20
+
+
+class NotEnoughMemory(Unavailable):
+    """The model does not fit. The message says what would."""
+
+    retryable = False
+    fatal = True
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What counts about this computer. Bytes; memory 0 where unknown."""
+
+    cpus: int
+    cores: int
+    memory: int
+    wide: bool
+    """AVX-512, AMX or Arm dot products."""
+    gpus: int = 0
+    gpu_memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a context is made with."""
+
+    parallel: int
+    n_ctx: int
+    window: int
+    """Most tokens of one request, prompt and answer together."""
+    n_batch: int
+    n_ubatch: int
+    n_seq_max: int
+    threads: int
+    kv: str
+    gpu_layers: int
+    flash: bool | None
+
+
+def this_machine(gpus: int = 0, gpu_memory: int = 0) -> Machine:
+    """The machine as this process may use it: affinity and control-group limits respected."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = min(cpus, _quota() or cpus)
+    text = _read("/proc/cpuinfo")
+    pairs = {block for block in _core_ids(text)}
+    flags = set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
+    arm = os.uname().machine in ("arm64", "aarch64") if hasattr(os, "uname") else False
+    wide = arm or bool(flags & {"avx512f", "amx_int8"})
+    return Machine(cpus, min(cpus, len(pairs) or cpus), available_memory(), wide, gpus, gpu_memory)
+
+
+def available_memory() -> int:
+    """Bytes that could be had now, the control group's limit respected; 0 where unknown."""
+    free = 0
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            free = int(line.split()[1]) * 1024
+    limit, used = _read("/sys/fs/cgroup/memory.max").strip(), _read("/sys/fs/cgroup/memory.current").strip()
+    if limit.isdigit() and used.isdigit():
+        free = min(free or int(limit), max(0, int(limit) - int(used)))
+    if not free and sys.platform == "darwin":
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return free
+
+
+def make_plan(info: GgufInfo, options: LlamaOptions, machine: Machine) -> Plan:
+    """Choose. Raises `NotEnoughMemory` where not even one short sequence fits."""
+    gpu = machine.gpus > 0 and options.gpu_layers != 0
+    parallel = options.parallel or _parallel(info, machine, gpu)
+    parallel = min(parallel, MOST_SEQUENCES - CACHED_PREFIXES - CACHED_TAILS - SUFFIXES)
+    train = info.context_length or 4096
+    kv = options.kv or "f16"
+    per_token = max(1, int((info.kv_bytes_per_token or 65536) * _KV_SHARE[kv]))
+    room = _room_for_cache(info, machine, gpu)
+    n_ctx = options.ctx or _context(train, parallel, room // per_token)
+    if machine.memory:
+        _check_memory(info, n_ctx, per_token, room)
+    n_seq_max = min(MOST_SEQUENCES, parallel + CACHED_PREFIXES + CACHED_TAILS + SUFFIXES)
+    n_batch = max(options.batch or (2048 if gpu else 512), n_seq_max)
+    n_ctx = -(-max(n_ctx, 256) // 256) * 256
+    n_batch = min(n_batch, n_ctx) if n_ctx >= n_seq_max else n_batch
+    return Plan(
+        parallel=parallel,
+        n_ctx=n_ctx,
+        window=min(train, n_ctx),
+        n_batch=n_batch,
+        n_ubatch=min(n_batch, 512),
+        n_seq_max=n_seq_max,
+        threads=options.threads or _threads(machine),
+        kv=kv,
+        gpu_layers=options.gpu_layers if options.gpu_layers is not None else (-1 if gpu else 0),
+        flash=options.flash,
+    )
+
+
+def _parallel(info: GgufInfo, machine: Machine, gpu: bool) -> int:
+    if gpu:
+        return 32
+    plain = info.file_type in (0, 1, 32)
+    return 16 if plain or machine.wide or machine.cores >= 8 else 8
+
+
+def _threads(machine: Machine) -> int:
+    """Physical cores; of four or more, one is left to the interface."""
+    if machine.cores >= 4:
+        return machine.cores - 1
+    return min(machine.cpus, 4)
+
+
+def _room_for_cache(info: GgufInfo, machine: Machine, gpu: bool) -> int:
+    free = machine.gpu_memory if gpu and machine.gpu_memory else machine.memory
+    return max(0, free - info.size_bytes - _ENGINE_BYTES) if free else 8 * _GIB
+
+
+def _context(train: int, parallel: int, affordable: int) -> int:
+    """A thousand tokens for each sequence; never less than one full window of 8,192 where memory allows it."""
+    wanted = parallel * min(train, _PER_SEQUENCE) + _PER_SEQUENCE
+    wanted = max(wanted, min(train, 8192))
+    return max(min(wanted, affordable // 2), min(train, affordable, 512))
+
+
+def _check_memory(info: GgufInfo, n_ctx: int, per_token: int, room: int) -> None:
+    if n_ctx * per_token <= room and room > 0:
+        return
+    free = room + info.size_bytes + _ENGINE_BYTES if room else available_memory()
+    need = info.size_bytes + _ENGINE_BYTES + n_ctx * per_token
+    fits = room // per_token // 256 * 256
+    if fits >= 512:
+        what = f"A context of {fits} tokens would fit: set PAIRSMITH_LLAMA_CTX={fits}"
+    else:
+        most = max(0, free - _ENGINE_BYTES - 512 * per_token)
+        what = f"A model file of up to {gib(most)} would fit: choose a smaller model or a smaller quantisation"
+    raise NotEnoughMemory(
+        f"Too little memory for {info.path.name}: it needs {gib(need)}, {gib(free)} are free", advice=what + "."
+    )
+
+
+def gib(size: int) -> str:
+    """Bytes for people: 512 MiB, 3.2 GiB."""
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / (1 << 20):.0f} MiB"
+
+
+def _core_ids(text: str) -> list[tuple[str, str]]:
+    found, package = [], ""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "physical id":
+            package = value.strip()
+        elif key.strip() == "core id":
+            found.append((package, value.strip()))
+    return found
+
+
+def _quota() -> int | None:
+    parts = _read("/sys/fs/cgroup/cpu.max").split()
+    if len(parts) == 2 and parts[0].isdigit() and int(parts[1]) > 0:
+        return max(1, int(parts[0]) // int(parts[1]))
+    return None
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
