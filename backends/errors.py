@@ -102,6 +102,27 @@ class BadRequest(BackendError):
     fatal = True
 
 
+class FieldRejected(BadRequest):
+    """The server does not take one optional field of the request for this model. The backend remembers it:
+    `capabilities` no longer offer what the field was for, and the next try goes without it."""
+
+    retryable = True
+    fatal = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str,
+        advice: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
+        reached: bool = True,
+    ) -> None:
+        super().__init__(message, advice=advice, status=status, retry_after=retry_after, reached=reached)
+        self.field = field
+
+
 class MalformedReply(BackendError):
     """An answer that is not what the protocol promises: cut, not JSON, without text, too large."""
 

@@ -1,0 +1,36 @@
+"""Pause, resume and stop for a running job, from the same event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Control:
+    """What a person asks of a job. A pause lets the calls in flight finish; a stop does so and then ends the job."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self.paused = False
+        self.stopping = False
+
+    def pause(self) -> None:
+        """Start no more calls for now."""
+        self._set(paused=True)
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._set(paused=False)
+
+    def stop(self) -> None:
+        """Start no more calls, finish and keep what is paid for, end."""
+        self.stopping = True
+        self._changed.set()
+
+    def _set(self, *, paused: bool) -> None:
+        self.paused = paused
+        self._changed.set()
+
+    async def change(self) -> None:
+        """Wait until somebody asks for something."""
+        await self._changed.wait()
+        self._changed.clear()

@@ -1,0 +1,588 @@
+"""The generate job: ask for N pairs and get N, past every check, or a ledger that says where each one went.
+
+One event loop, many calls in flight. Every result is committed in the transaction that also moves its candidate, so
+a kill at any instant costs at most the calls in flight; a restart reads all of its state from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pairsmith.backends.errors import BackendError
+from pairsmith.backends.registry import Settings
+
+from .calling import Caller
+from .control import Control
+from .doors import Doors
+from .errors import JobStopped, PairsmithError, UsageError
+from .events import Ended, Event, Notice, PairKept, Progress, Started
+from .expressions import Expression, evaluate, parse_expression
+from .generation_plan import GenerateSettings, Plan, TopicState, begin_or_continue, plan
+from .judge_calls import JudgeCalls
+from .ledger import read_ledger
+from .limits import Budget, LimitReached, Limits
+from .methods import Method, Response, Tools
+from .quota import list_size, move_rest
+from .recipes import Recipe, read_recipe
+from .rubrics import Rubric, load_rubric
+from .sieve import Draft, Sieve
+from .store import candidates as candidate_rows
+from .store.calls import book_interrupted
+from .store.candidates import Candidate, NewCandidate
+from .store.driver import sqlite3
+from .store.errors import DuplicatePair
+from .store.judgements import add_judgement
+from .store.meta import get_meta
+from .store.pair_rows import NewPair, add_pair, get_pair
+from .store.runs import add_event, run_topics, set_exhausted, set_quotas, set_state
+from .store.topics import active_leaves, add_topic
+from .store.verdicts import decide
+from .store.workspace import Workspace
+from .topic_tree import TopicTree, suggest_topics
+
+_PROGRESS_EVERY_S = 0.25
+_MOST_TASKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateOptions:
+    """How a run is made; none of this is part of its identity. `judge_kind`: auto, reward, expected or json."""
+
+    limits: Limits = field(default_factory=Limits)
+    judge_kind: str = "auto"
+    rubric: Rubric | None = None
+    generator: str | None = None
+    """The user's own default, where the workspace names none."""
+    judge: str | None = None
+    patience_s: float = 300.0
+    topic_count: int | None = None
+
+
+class GenerateJob:
+    """One start of a run. Iterate over `events()` once; ask things of it through `control`."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        wanted: GenerateSettings,
+        settings: Settings,
+        options: GenerateOptions | None = None,
+        control: Control | None = None,
+        doors: Doors | None = None,
+    ) -> None:
+        if wanted.pairs < 1:
+            raise UsageError(f"the number of pairs must be at least 1, not {wanted.pairs}")
+        self.control = control or Control()
+        self._workspace = workspace
+        self._wanted = wanted
+        self._settings = settings
+        self._options = options or GenerateOptions()
+        self._where: Expression | None = parse_expression(wanted.where) if wanted.where else None
+        self._doors = doors or Doors(
+            workspace,
+            settings,
+            generator=self._options.generator,
+            judge=self._options.judge,
+            on_switch=lambda kind, spec: self._notice("switched", f"the {kind} is now {spec}"),
+        )
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sifting = asyncio.Lock()
+        self._limit: str | None = None
+        self._failure: BaseException | None = None
+        self._second_round = False
+        self._judging: list[tuple[Candidate | None, int]] = []
+        self._last_progress = 0.0
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Run the job and tell of it; the last event is `Ended`. Raises PairsmithError where it could not begin."""
+        runner = asyncio.create_task(self._run())
+        getter: asyncio.Task[Event] | None = None
+        try:
+            while True:
+                getter = asyncio.create_task(self._events.get())
+                await asyncio.wait({runner, getter}, return_when=asyncio.FIRST_COMPLETED)
+                if getter.done():
+                    yield getter.result()
+                    continue
+                getter.cancel()
+                while not self._events.empty():
+                    yield self._events.get_nowait()
+                yield runner.result()
+                return
+        finally:
+            for task in (runner, getter):
+                if task is not None and not task.done():
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError, Exception):
+                        await task
+
+    async def _run(self) -> Ended:
+        workspace = self._workspace
+        lock = await asyncio.to_thread(workspace.job_lock.acquire, "generate")
+        try:
+            recipe, domain = await workspace.aread(_recipe_of)
+            await self._check_judge()
+            self._run_id, continued = await workspace.awrite(self._open_run)
+            try:
+                await self._prepare(recipe, domain, continued)
+                await self._work()
+            except asyncio.CancelledError:
+                await asyncio.shield(self._end("unfinished", "interrupted"))
+                raise
+            except LimitReached as reached:
+                self._limit = self._limit or reached.what
+            except (PairsmithError, BackendError) as error:
+                self._failure = self._failure or error
+            return await self._finish()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._doors.close()
+            lock.release()
+
+    def _open_run(self, conn: sqlite3.Connection) -> tuple[int, bool]:
+        book_interrupted(conn)
+        return begin_or_continue(conn, self._wanted)
+
+    async def _check_judge(self) -> None:
+        self._has_judge = await self._doors.spec("judge") is not None
+        if self._where is not None and not self._has_judge:
+            raise UsageError("--where needs a judge", "Give --judge BACKEND:MODEL")
+
+    async def _prepare(self, recipe: Recipe, domain: str, continued: bool) -> None:
+        self._recipe = recipe
+        self._budget = Budget(self._options.limits)
+        self._caller = Caller(
+            self._workspace,
+            self._run_id,
+            self._budget,
+            self._settings,
+            prices=recipe.prices,
+            money_limited=self._options.limits.cost is not None,
+            patience_s=self._options.patience_s,
+            on_wait=lambda text: self._notice("waiting", text),
+        )
+        tools = Tools(self._workspace, self._doors, self._caller, recipe, domain, self._wanted.seed)
+        self._method: Method = TopicTree(tools)
+        self._judges = JudgeCalls(
+            self._workspace,
+            self._doors,
+            self._caller,
+            self._options.rubric or load_rubric(),
+            self._options.judge_kind,
+        )
+        await self._ensure_topics(tools)
+        leaves = await self._workspace.aread(active_leaves)
+        self._plan: Plan = await self._workspace.awrite(
+            lambda conn: plan(conn, self._run_id, continued, [(topic.id, topic.quota) for topic in leaves])
+        )
+        self._topics = self._plan.topics
+        self._sieve = Sieve(recipe)
+        await asyncio.to_thread(self._learn_known)
+        await self._revive()
+        self._judging = [(candidate, _pair_of(candidate)) for candidate in self._plan.unjudged]
+        if self._has_judge and self._where is None and continued:
+            self._judging += await self._workspace.aread(self._unjudged_kept)
+        ledger = await self._workspace.aread(lambda conn: read_ledger(conn, self._run_id))
+        rows = await self._workspace.aread(lambda conn: run_topics(conn, self._run_id))
+        await self._events.put(Started(self._run_id, continued, ledger, tuple(rows)))
+
+    async def _ensure_topics(self, tools: Tools) -> None:
+        if await self._workspace.aread(active_leaves):
+            return
+        count = self._options.topic_count or min(tools.recipe.topics.count, self._wanted.pairs)
+        names = await suggest_topics(tools, count, [])
+        if not names:
+            raise JobStopped(
+                "the generator named no topics that could be read",
+                "Name some yourself: pairsmith topics WORKSPACE --add NAME",
+            )
+        await self._workspace.awrite(lambda conn: [add_topic(conn, name, maker="model") for name in names])
+        self._notice("topics", f"topics: {', '.join(names)}")
+
+    def _learn_known(self) -> None:
+        conn = self._workspace.connect()
+        try:
+            self._sieve.know(candidate_rows.known_instructions(conn))
+        finally:
+            conn.close()
+        for topic in self._topics.values():
+            for candidate in topic.waiting:
+                self._sieve.readmit(candidate.instruction, candidate.input)
+
+    async def _revive(self) -> None:
+        """Instructions that earlier runs paid for and did not need come first, sifted like new ones."""
+        found = await self._workspace.aread(
+            lambda conn: candidate_rows.surplus(conn, self._run_id, list(self._topics))
+        )
+        for old in found:
+            topic = self._topics[old.topic_id or 0]
+            if topic.lacking <= 0:
+                continue
+            (fresh,) = await asyncio.to_thread(self._sieve.sift, [Draft(old.instruction, old.input)])
+            if fresh.loss is None:
+                copy = await self._workspace.awrite(
+                    lambda conn, old=old: candidate_rows.revive(conn, old.id, self._run_id)
+                )
+                topic.waiting.append(replace(old, id=copy, state="waiting"))
+
+    def _unjudged_kept(self, conn: sqlite3.Connection) -> list[tuple[Candidate | None, int]]:
+        rows = conn.execute(
+            "SELECT pair.id FROM candidate JOIN pair ON pair.id = candidate.pair_id"
+            " WHERE candidate.run_id = ? AND candidate.state = 'kept' AND NOT EXISTS"
+            " (SELECT 1 FROM judgement WHERE judgement.version_id = pair.version_id) ORDER BY pair.id",
+            (self._run_id,),
+        ).fetchall()
+        return [(None, int(row[0])) for row in rows]
+
+    async def _work(self) -> None:
+        change = asyncio.create_task(self.control.change())
+        try:
+            while True:
+                self._start_tasks()
+                if not self._tasks and not (self.control.paused and not self._over()):
+                    return
+                timer = asyncio.create_task(asyncio.sleep(_PROGRESS_EVERY_S))
+                await asyncio.wait({*self._tasks, change, timer}, return_when=asyncio.FIRST_COMPLETED)
+                timer.cancel()
+                if change.done():
+                    change = asyncio.create_task(self.control.change())
+                await self._reap()
+                await self._progress()
+        finally:
+            change.cancel()
+
+    def _over(self) -> bool:
+        return self._limit is not None or self._failure is not None or self.control.stopping
+
+    async def _reap(self) -> None:
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.discard(task)
+            error = task.exception()
+            if isinstance(error, LimitReached):
+                self._limit = self._limit or error.what
+            elif error is not None:
+                self._failure = self._failure or error
+
+    def _start_tasks(self) -> None:
+        if self._over() or self.control.paused:
+            return
+        try:
+            self._budget.check()
+        except LimitReached as reached:
+            self._limit = reached.what
+            return
+        while len(self._tasks) < _MOST_TASKS:
+            work = self._next_work()
+            if work is None:
+                return
+            self._tasks.add(asyncio.create_task(work))
+
+    def _next_work(self) -> Coroutine[Any, Any, None] | None:
+        """Judging first, for it frees quota; then lists, lest the rest runs dry; then responses."""
+        if self._judging:
+            candidate, pair_id = self._judging.pop(0)
+            return self._judge(candidate, pair_id)
+        for topic in self._topics.values():
+            if topic.lacking > 0 and not topic.listing and not topic.exhausted:
+                topic.listing = True
+                return self._list(topic)
+        for topic in self._topics.values():
+            if topic.waiting and topic.kept + topic.busy < topic.quota:
+                topic.busy += 1
+                return self._respond(topic, topic.waiting.popleft())
+        return None
+
+    async def _list(self, topic: TopicState) -> None:
+        try:
+            count = list_size(topic.lacking, self._recipe.instructions.per_call, topic.recent_yield)
+            try:
+                written = await self._method.write_list(topic.id, topic.path, count, topic.barren)
+            except BackendError as error:
+                topic.unreadable += 1
+                self._notice("failed", f"{topic.path}: {error}")
+            else:
+                if written.malformed is not None:
+                    topic.unreadable += 1
+                    why = written.malformed
+                    await self._workspace.awrite(
+                        lambda conn: written.answered.close(conn, "malformed list", why)
+                    )
+                else:
+                    async with self._sifting:
+                        sifted = await asyncio.to_thread(self._sieve.sift, written.drafts)
+                        await self._store_list(
+                            topic, written.answered.close, written.answered.call_id, sifted, count
+                        )
+            await self._dry(topic)
+        finally:
+            topic.listing = False
+
+    async def _store_list(
+        self,
+        topic: TopicState,
+        close: Callable[[sqlite3.Connection], None],
+        call_id: int,
+        sifted: list[NewCandidate],
+        asked: int,
+    ) -> None:
+        def store(conn: sqlite3.Connection) -> list[int]:
+            close(conn)
+            return candidate_rows.add_candidates(conn, self._run_id, topic.id, call_id, sifted)
+
+        ids = await self._workspace.awrite(store)
+        survived = 0
+        for candidate_id, new in zip(ids, sifted, strict=True):
+            if new.loss is None:
+                survived += 1
+                topic.waiting.append(
+                    Candidate(
+                        candidate_id, topic.id, new.instruction, new.input, "waiting", 0, None, new.extra
+                    )
+                )
+        topic.note_list(asked, survived)
+
+    async def _dry(self, topic: TopicState) -> None:
+        """Where a topic gives no more, its rest goes to the others; when all are dry, each gets one more round."""
+        exhaustion = self._recipe.exhaustion
+        calls = exhaustion.calls if not self._second_round else max(1, exhaustion.calls // 2)
+        why = topic.is_dry(exhaustion, calls)
+        if topic.exhausted or why is None or topic.lacking <= 0:
+            return
+        topic.exhausted = True
+        before = {t.id: t.quota for t in self._topics.values()}
+        dry = [t.id for t in self._topics.values() if t.exhausted]
+        done = {t.id: t.kept + t.busy + len(t.waiting) for t in self._topics.values()}
+        moved = move_rest(before, done, dry)
+        everywhere = len(dry) == len(self._topics)
+        again = everywhere and not self._second_round
+        text = _dry_text(topic, why, before, moved, self._topics, everywhere, again)
+        self._apply_quotas(moved)
+        if again:
+            self._second_round = True
+            for state in self._topics.values():
+                state.exhausted, state.lists, state.unreadable = False, [], 0
+
+        def store(conn: sqlite3.Connection) -> None:
+            set_exhausted(conn, self._run_id, None if again else topic.id, not again)
+            set_quotas(conn, self._run_id, moved)
+            add_event(conn, self._run_id, "exhausted", text)
+
+        await self._workspace.awrite(store)
+        self._notice("exhausted", text, stored=True)
+
+    def _apply_quotas(self, quotas: Mapping[int, int]) -> None:
+        for topic_id, quota in quotas.items():
+            self._topics[topic_id].quota = quota
+
+    async def _respond(self, topic: TopicState, candidate: Candidate) -> None:
+        try:
+            response = await self._method.respond(candidate, topic.path)
+        except BackendError as error:
+            topic.busy -= 1
+            detail = f"{error.kind}: {error.message}"
+            loss = "refused" if error.kind == "refused" else "no answer"
+            self._sieve.forget(candidate.instruction, candidate.input)
+            await self._workspace.awrite(lambda conn: candidate_rows.lose(conn, candidate.id, loss, detail))
+            return
+        except BaseException:
+            topic.busy -= 1
+            topic.waiting.appendleft(candidate)
+            raise
+        kept = self._where is None
+        pair_id = await self._workspace.awrite(
+            lambda conn: self._store_response(conn, topic, candidate, response, kept)
+        )
+        if pair_id is None:
+            topic.busy -= 1
+            self._sieve.forget(candidate.instruction, candidate.input)
+            return
+        if kept:
+            topic.busy -= 1
+            topic.kept += 1
+            await self._events.put(PairKept(pair_id, topic.path, candidate.instruction))
+        if self._has_judge:
+            self._judging.append((None if kept else candidate, pair_id))
+
+    def _store_response(
+        self,
+        conn: sqlite3.Connection,
+        topic: TopicState,
+        candidate: Candidate,
+        response: Response,
+        kept: bool,
+    ) -> int | None:
+        """Close the calls and store the pair, or the loss. Returns the pair's id."""
+        *earlier, last = response.open
+        for answered in earlier:
+            answered.close(conn)
+        if response.loss is not None:
+            last.close(conn, response.loss, response.detail)
+            candidate_rows.lose(conn, candidate.id, response.loss, response.detail)
+            return None
+        last.close(conn)
+        try:
+            pair_id = add_pair(
+                conn,
+                NewPair(
+                    instruction=candidate.instruction,
+                    input=candidate.input if response.input is None else response.input,
+                    output=response.output,
+                    origin="generated",
+                    run_id=self._run_id,
+                    topic_id=topic.id,
+                    call_id=last.call_id,
+                ),
+            )
+        except DuplicatePair as duplicate:
+            candidate_rows.lose(conn, candidate.id, "exact duplicate", str(duplicate.message))
+            return None
+        candidate_rows.answer(conn, candidate.id, pair_id, kept=kept)
+        return pair_id
+
+    async def _judge(self, candidate: Candidate | None, pair_id: int) -> None:
+        """Score a pair. With `candidate`, the judge's word decides whether it counts."""
+        pair = await self._workspace.aread(lambda conn: get_pair(conn, pair_id))
+        try:
+            verdictless = await self._judges.ask(pair.version, f"version {pair.version.id}")
+        except BaseException:
+            self._judging.insert(0, (candidate, pair_id))
+            raise
+        judgement = verdictless.judgement
+        scores = {name: score.value for name, score in (judgement.scores or {}).items()}
+        loss, detail = (
+            self._judged_loss(scores, judgement.reason, pair.topic_id) if candidate else (None, None)
+        )
+
+        def store(conn: sqlite3.Connection) -> None:
+            verdictless.close(conn)
+            add_judgement(
+                conn, pair.version.id, judgement, run_id=self._run_id, call_ids=verdictless.call_ids
+            )
+            if candidate is None:
+                return
+            if loss is None:
+                candidate_rows.keep(conn, candidate.id)
+                return
+            candidate_rows.lose(conn, candidate.id, loss, detail)
+            decide(
+                conn,
+                [pair_id],
+                "rejected",
+                by="rule",
+                rule=f"generate --where {self._wanted.where}",
+                reason=loss,
+            )
+
+        await self._workspace.awrite(store)
+        if candidate is None:
+            return
+        topic = self._topics[candidate.topic_id or 0]
+        topic.busy -= 1
+        if loss is None:
+            topic.kept += 1
+            await self._events.put(PairKept(pair_id, topic.path, pair.instruction, scores))
+
+    def _judged_loss(
+        self, scores: Mapping[str, float], failure: str | None, topic_id: int | None
+    ) -> tuple[str | None, str | None]:
+        if failure is not None:
+            return "judge failed", failure
+        assert self._where is not None
+        topic = self._topics[topic_id or 0]
+        names: dict[str, float | str | None] = {
+            "topic": topic.path.rsplit(" › ", 1)[-1],
+            "verdict": "undecided",
+        }
+        passed = evaluate(self._where, lambda name: names.get(name, scores.get(name)))
+        if passed is True:
+            return None, None
+        return "judged below", ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+
+    async def _progress(self, *, force: bool = False) -> None:
+        if not force and time.monotonic() - self._last_progress < _PROGRESS_EVERY_S:
+            return
+        ledger, rows = await self._workspace.aread(
+            lambda conn: (read_ledger(conn, self._run_id), tuple(run_topics(conn, self._run_id)))
+        )
+        lists = [pair for topic in self._topics.values() for pair in topic.lists[-3:]]
+        asked = sum(a for a, _ in lists)
+        recent = sum(s for _, s in lists) / asked if asked else None
+        doing = {purpose: count for purpose, count in self._caller.doing.items() if count}
+        await self._events.put(Progress(ledger, rows, doing, recent))
+        self._last_progress = time.monotonic()
+
+    async def _finish(self) -> Ended:
+        ledger = await self._workspace.aread(lambda conn: read_ledger(conn, self._run_id))
+        if ledger.missing == 0 and not self._judging and self._failure is None:
+            return await self._end("done", "")
+        if self._failure is not None:
+            error = self._failure
+            if not isinstance(error, (PairsmithError, BackendError)):
+                await self._end("unfinished", "internal error")
+                raise error
+            return await self._end("unfinished", str(error), error)
+        if self.control.stopping:
+            return await self._end("paused", "stopped by the user")
+        if self._limit is not None:
+            return await self._end("unfinished", f"the limit of {self._limit} is reached")
+        return await self._end("unfinished", "every topic is exhausted")
+
+    async def _end(self, state: str, reason: str, error: Exception | None = None) -> Ended:
+        def store(conn: sqlite3.Connection) -> None:
+            if state == "done":
+                candidate_rows.lose_waiting(conn, self._run_id, "surplus")
+            set_state(conn, self._run_id, state, reason)  # type: ignore[arg-type]
+
+        await self._workspace.awrite(store)
+        if hasattr(self, "_plan"):
+            await self._progress(force=True)
+        ledger = await self._workspace.aread(lambda conn: read_ledger(conn, self._run_id))
+        return Ended(self._run_id, state, reason, ledger, error)
+
+    def _notice(self, kind: str, text: str, *, stored: bool = False) -> None:
+        self._events.put_nowait(Notice(kind, text))
+        if not stored:
+            run_id = self._run_id
+            task = asyncio.ensure_future(
+                self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text))
+            )
+            task.add_done_callback(lambda done: done.exception())
+
+
+def _recipe_of(conn: sqlite3.Connection) -> tuple[Recipe, str]:
+    text = get_meta(conn, "recipe")
+    domain = get_meta(conn, "domain") or ""
+    if text is None:
+        raise UsageError("the workspace has no recipe", "Make it with: pairsmith new WORKSPACE --domain TEXT")
+    return read_recipe(text, "the workspace's recipe"), domain
+
+
+def _pair_of(candidate: Candidate) -> int:
+    assert candidate.pair_id is not None
+    return candidate.pair_id
+
+
+def _dry_text(
+    topic: TopicState,
+    why: str,
+    before: Mapping[int, int],
+    after: Mapping[int, int],
+    topics: Mapping[int, TopicState],
+    everywhere: bool,
+    again: bool,
+) -> str:
+    text = f"{topic.path} ran dry: {why}"
+    if again:
+        return f"{text}; now every topic is dry, and each is asked once more"
+    if everywhere:
+        return f"{text}; every topic is exhausted"
+    gains = [f"{after[t] - before[t]} to {topics[t].path}" for t in after if after[t] > before[t]]
+    return f"{text}; of its quota {', '.join(gains)}" if gains else text

@@ -1,0 +1,243 @@
+"""The judge job: score what the present judge has not scored yet, one commit for each pair."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pairsmith.backends.errors import BackendError
+from pairsmith.backends.registry import Settings
+
+from .calling import Caller
+from .control import Control
+from .doors import Doors
+from .errors import PairsmithError, UsageError
+from .events import Ended, Event, Judged, Notice
+from .expressions import Expression, parse_expression
+from .judge_calls import JudgeCalls
+from .judging import Judge
+from .limits import Budget, LimitReached, Limits
+from .recipes import read_recipe
+from .rubrics import Rubric, load_rubric
+from .store.calls import book_interrupted
+from .store.driver import sqlite3
+from .store.judgements import add_judgement, unjudged_pairs
+from .store.meta import get_meta
+from .store.pair_rows import get_pair
+from .store.runs import add_event, set_result, set_state, start_run
+from .store.where import matching_ids
+from .store.workspace import Workspace
+
+_MOST_TASKS = 64
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeOptions:
+    """What to judge and how. `where`: only pairs for which the expression is true; `limit`: at most so many pairs."""
+
+    kind: str = "auto"
+    where: str | None = None
+    limit: int | None = None
+    rubric: Rubric | None = None
+    limits: Limits = field(default_factory=Limits)
+    judge: str | None = None
+    """The user's own default, where the workspace names none."""
+    patience_s: float = 300.0
+
+
+class JudgeJob:
+    """One start of judging. Pairs scored by this judge under the same rubric are left out, so a restart goes on."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: Settings,
+        options: JudgeOptions | None = None,
+        control: Control | None = None,
+        doors: Doors | None = None,
+    ) -> None:
+        self.control = control or Control()
+        self._workspace = workspace
+        self._settings = settings
+        self._options = options or JudgeOptions()
+        if self._options.limit is not None and self._options.limit < 1:
+            raise UsageError(f"the number of pairs must be at least 1, not {self._options.limit}")
+        self._where: Expression | None = (
+            parse_expression(self._options.where) if self._options.where else None
+        )
+        self._doors = doors or Doors(
+            workspace,
+            settings,
+            judge=self._options.judge,
+            on_switch=lambda kind, spec: self._notice("switched", f"the {kind} is now {spec}"),
+        )
+        self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._counts: Counter[str] = Counter()
+        self._done = 0
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Run the job and tell of it; the last event is `Ended`. Raises PairsmithError where it could not begin."""
+        runner = asyncio.create_task(self._run())
+        try:
+            while not runner.done():
+                getter = asyncio.create_task(self._queue.get())
+                await asyncio.wait({runner, getter}, return_when=asyncio.FIRST_COMPLETED)
+                if getter.done():
+                    yield getter.result()
+                else:
+                    getter.cancel()
+            while not self._queue.empty():
+                yield self._queue.get_nowait()
+            yield runner.result()
+        finally:
+            if not runner.done():
+                runner.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await runner
+
+    async def _run(self) -> Ended:
+        workspace = self._workspace
+        lock = await asyncio.to_thread(workspace.job_lock.acquire, "judge")
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            opened = await self._doors.present("judge")
+            rubric = self._options.rubric or load_rubric()
+            settings = {"judge": opened.spec, "kind": self._options.kind, "where": self._options.where}
+            self._run_id = await workspace.awrite(lambda conn: self._begin(conn, settings))
+            caller = await self._caller()
+            self._judges = JudgeCalls(workspace, self._doors, caller, rubric, self._options.kind)
+            failure: Exception | None = None
+            stop = ""
+            try:
+                judge = await self._judges.judge_of(opened)
+                wanted = await asyncio.to_thread(self._wanted, judge)
+                self._total = len(wanted)
+                pending = iter(wanted)
+                failure, stop = await self._work(pending, tasks)
+            except (PairsmithError, BackendError) as error:
+                failure = error
+            return await self._end(failure, stop)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._doors.close()
+            lock.release()
+
+    def _begin(self, conn: sqlite3.Connection, settings: dict[str, Any]) -> int:
+        book_interrupted(conn)
+        return start_run(conn, "judge", settings)
+
+    async def _caller(self) -> Caller:
+        text = await self._workspace.aread(lambda conn: get_meta(conn, "recipe"))
+        prices = read_recipe(text, "the workspace's recipe").prices if text else {}
+        self._budget = Budget(self._options.limits)
+        return Caller(
+            self._workspace,
+            self._run_id,
+            self._budget,
+            self._settings,
+            prices=prices,
+            money_limited=self._options.limits.cost is not None,
+            patience_s=self._options.patience_s,
+            on_wait=lambda text: self._notice("waiting", text),
+        )
+
+    def _wanted(self, judge: Judge) -> list[int]:
+        """Ids to judge, oldest pair first."""
+        limit = self._options.limit
+
+        def ids(conn: sqlite3.Connection) -> list[int]:
+            chosen = None if self._where is None else set(matching_ids(conn, self._where, judge=judge.name))
+            found: list[int] = []
+            after = 0
+            while page := unjudged_pairs(conn, judge.name, judge.kind, judge.rubric_key, after, _PAGE):
+                after = page[-1]
+                found += [pair for pair in page if chosen is None or pair in chosen]
+                if limit is not None and len(found) >= limit:
+                    return found[:limit]
+            return found
+
+        return self._workspace.read(ids)
+
+    async def _work(
+        self, pending: Iterator[int], tasks: set[asyncio.Task[None]]
+    ) -> tuple[Exception | None, str]:
+        change = asyncio.create_task(self.control.change())
+        failure: Exception | None = None
+        stop = ""
+        try:
+            while True:
+                while (
+                    not (failure or stop or self.control.paused or self.control.stopping)
+                    and len(tasks) < _MOST_TASKS
+                ):
+                    pair_id = next(pending, None)
+                    if pair_id is None:
+                        break
+                    tasks.add(asyncio.create_task(self._one(pair_id)))
+                if not tasks:
+                    if self.control.paused and not (failure or stop or self.control.stopping):
+                        await change
+                        change = asyncio.create_task(self.control.change())
+                        continue
+                    return failure, stop
+                done, _ = await asyncio.wait({*tasks, change}, return_when=asyncio.FIRST_COMPLETED)
+                if change in done:
+                    change = asyncio.create_task(self.control.change())
+                for task in done & tasks:
+                    tasks.discard(task)
+                    error = task.exception()
+                    if isinstance(error, LimitReached):
+                        stop = stop or error.what
+                    elif isinstance(error, (PairsmithError, BackendError)):
+                        failure = failure or error
+                    elif error is not None:
+                        raise error
+        finally:
+            change.cancel()
+
+    async def _one(self, pair_id: int) -> None:
+        pair = await self._workspace.aread(lambda conn: get_pair(conn, pair_id))
+        verdictless = await self._judges.ask(pair.version, f"version {pair.version.id}")
+        judgement = verdictless.judgement
+
+        def store(conn: sqlite3.Connection) -> None:
+            verdictless.close(conn)
+            add_judgement(
+                conn, pair.version.id, judgement, run_id=self._run_id, call_ids=verdictless.call_ids
+            )
+
+        await self._workspace.awrite(store)
+        self._done += 1
+        self._counts["scored" if judgement.scores else "failed"] += 1
+        scores = {name: score.value for name, score in (judgement.scores or {}).items()}
+        await self._queue.put(Judged(pair_id, scores, judgement.reason, self._done, self._total))
+
+    async def _end(self, failure: Exception | None, stop: str) -> Ended:
+        state, reason = "done", ""
+        if failure is not None:
+            state, reason = "unfinished", str(failure)
+        elif self.control.stopping:
+            state, reason = "paused", "stopped by the user"
+        elif stop:
+            state, reason = "unfinished", f"the limit of {stop} is reached"
+        counts = dict(self._counts)
+
+        def store(conn: sqlite3.Connection) -> None:
+            set_state(conn, self._run_id, state, reason)  # type: ignore[arg-type]
+            set_result(conn, self._run_id, counts)
+
+        await self._workspace.awrite(store)
+        return Ended(self._run_id, state, reason, None, failure, counts)
+
+    def _notice(self, kind: str, text: str) -> None:
+        self._queue.put_nowait(Notice(kind, text))
+        run_id = self._run_id
+        task = asyncio.ensure_future(self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text)))
+        task.add_done_callback(lambda done: done.exception())
