@@ -1,0 +1,625 @@
+"""A wire-exact Ollama on loopback for tests and tours: every route we use, every fault of `ollama_plays`.
+
+In a test:      async with OllamaServer(brain=lambda request: "Use `git switch`.") as server: server.url
+From a shell:   python -m tests.servers.ollama --port 11434 [--play "queue full"] [--version 0.12.5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import http.client
+import json
+import math
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from tests.servers.ollama_plays import (
+    PLAYS,
+    Answer,
+    Drop,
+    End,
+    Json,
+    Play,
+    as_json,
+    as_lines,
+    error,
+    native_overflow,
+)
+
+STARTED = "2026-08-01T10:00:00.123456789Z"
+MILLISECOND = 1_000_000
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a brain answers. `top[i]` are the probabilities of the likeliest tokens at position i."""
+
+    text: str
+    thinking: str = ""
+    top: tuple[Mapping[str, float], ...] = ()
+
+
+Brain = Callable[[Json], "str | Said"]
+
+
+@dataclass(frozen=True)
+class FakeModel:
+    """A model that is installed. `rendered`: it has a Go template, so that an over-long prompt is halved."""
+
+    name: str = "llama3.2:latest"
+    capabilities: tuple[str, ...] = ("completion", "tools")
+    context_length: int = 131072
+    family: str = "llama"
+    rendered: bool = False
+    size: int = 2019393189
+    remote_host: str = ""
+    remote_model: str = ""
+    parameters: str = ""
+    template: str = "{{ .Prompt }}"
+
+
+@dataclass
+class Layer:
+    """A part of a model in the library: what a pull has to bring."""
+
+    size: int
+    digest: str = ""
+    have: int = 0
+
+
+def count_tokens(text: str) -> int:
+    """The fake's tokeniser: four ASCII characters a token, any other character a token of its own."""
+    ascii_ = sum(char.isascii() for char in text)
+    return -(-ascii_ // 4) + len(text) - ascii_
+
+
+def pieces_of(text: str) -> list[str]:
+    """The fake's tokens, so that they join to the text."""
+    return re.findall(r"[\x00-\x7f]{1,4}|[^\x00-\x7f]", text)
+
+
+def echo(request: Json) -> str:
+    """The default brain."""
+    messages = request.get("messages") or [{"content": request.get("prompt", "")}]
+    return f"You said: {messages[-1].get('content', '')}"
+
+
+@dataclass
+class OllamaServer:
+    """The server and everything a test may want to set or see.
+
+    `plays`: names of faults, one taken off for each completion request; `always`: one for all of them.
+    """
+
+    brain: Brain = echo
+    models: Iterable[FakeModel] = (FakeModel(),)
+    version: str = "0.33.0"
+    plays: Iterable[str | Play] = ()
+    always: str | Play | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    allocate: int | None = None
+    """The context that is really allocated, where it is less than asked for (too little memory)."""
+    slow_load_s: float = 0.3
+    load_delay: float = 0.0
+    piece_delay: float = 0.0
+    library: dict[str, list[Layer]] = field(default_factory=dict)
+    pull_error: str = ""
+    """Where set, a pull ends with this error in the middle."""
+    pull_delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.installed = {model.name: model for model in self.models}
+        self.script: deque[str | Play] = deque(self.plays)
+        self.requests: list[tuple[str, str, dict[str, str], Any]] = []
+        """(method, path, headers, JSON body or bytes) of every request, completions and others."""
+        self.bodies: list[Json] = []
+        """The JSON bodies of the completion requests."""
+        self.loaded: dict[str, tuple[int, bool]] = {}
+        """Model -> (num_ctx, shift) of its runner."""
+        self.loads = 0
+        """How often a runner was started: more than once a model means that the options changed."""
+        self.blobs: dict[str, bytes] = {}
+        self.created: dict[str, Json] = {}
+        self.disconnects = 0
+        """How often a client went away before it had its answer."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def completions(self) -> int:
+        """How many completion requests came in, answered or not."""
+        return len(self.bodies)
+
+    @property
+    def url(self) -> str:
+        """http://127.0.0.1:PORT"""
+        return f"http://{self.host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while (request := await _read_request(reader)) is not None:
+                method, path, headers, body = request
+                answer = self.answer(method, path, headers, body)
+                if not await _write(reader, writer, answer, method):
+                    self.disconnects += 1
+                    return
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            return
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    # ---- routes ------------------------------------------------------------------------------------------
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        """What to answer to one request."""
+        path = path.split("?", 1)[0]
+        if path.startswith("/api/blobs/"):
+            self.requests.append((method, path, headers, body))
+            return self._blob(method, path.removeprefix("/api/blobs/"), body)
+        parsed: Any = None
+        if body:
+            try:
+                parsed = json.loads(body)
+            except ValueError as problem:
+                return error(400, str(problem))
+        self.requests.append((method, path, headers, parsed))
+        if method in ("GET", "HEAD") and path == "/":
+            return Answer(200, b"Ollama is running", "text/plain; charset=utf-8")
+        routes: dict[tuple[str, str], Callable[[Json], Answer]] = {
+            ("GET", "/api/version"): lambda _: as_json({"version": self.version}),
+            ("GET", "/api/tags"): lambda _: as_json(
+                {"models": [self._entry(m) for m in self.installed.values()]}
+            ),
+            ("GET", "/api/ps"): lambda _: as_json({"models": self._running()}),
+            ("POST", "/api/show"): self._show,
+            ("POST", "/api/chat"): lambda request: self._complete(request, chat=True),
+            ("POST", "/api/generate"): lambda request: self._complete(request, chat=False),
+            ("POST", "/api/pull"): self._pull,
+            ("POST", "/api/create"): self._create,
+            ("DELETE", "/api/delete"): self._delete,
+        }
+        route = routes.get((method, path))
+        if route is None:
+            return Answer(404, b"404 page not found", "text/plain")
+        return route(parsed if isinstance(parsed, dict) else {})
+
+    def knows(self, version: str) -> bool:
+        """Whether the played server is at least this old a version."""
+        return _version(self.version) >= _version(version)
+
+    def find(self, name: str) -> FakeModel | None:
+        """The installed model of this name; the tag is `latest` where there is none."""
+        return self.installed.get(name) or self.installed.get(f"{name}:latest")
+
+    def _entry(self, model: FakeModel) -> Json:
+        details: Json = {
+            "parent_model": "",
+            "format": "gguf",
+            "family": model.family,
+            "families": [model.family],
+            "parameter_size": "3.2B",
+            "quantization_level": "Q4_K_M",
+        }
+        entry: Json = {
+            "name": model.name,
+            "model": model.name,
+            "modified_at": "2025-05-04T17:37:44.706015396-07:00",
+            "size": 384 if model.remote_host else model.size,
+            "digest": hashlib.sha256(model.name.encode()).hexdigest(),
+            "details": details,
+        }
+        if self.knows("0.13.0"):
+            details |= {"context_length": model.context_length, "embedding_length": 3072}
+            entry["capabilities"] = list(model.capabilities)
+        if model.remote_host:
+            entry |= {"remote_model": model.remote_model, "remote_host": model.remote_host}
+        return entry
+
+    def _running(self) -> list[Json]:
+        running = []
+        for name, (window, _) in self.loaded.items():
+            model = self.find(name)
+            entry = self._entry(model) if model else {"name": name, "model": name}
+            entry |= {"expires_at": STARTED, "size_vram": 0}
+            if self.knows("0.12.6"):
+                entry["context_length"] = window
+            running.append(entry)
+        return running
+
+    def _show(self, request: Json) -> Answer:
+        model = self.find(str(request.get("model") or request.get("name") or ""))
+        if model is None:
+            return error(404, f"model '{request.get('model')}' not found")
+        entry = self._entry(model)
+        shown: Json = {
+            "license": "",
+            "modelfile": f"FROM {model.name}",
+            "parameters": model.parameters,
+            "template": model.template,
+            "details": entry["details"],
+            "model_info": {
+                "general.architecture": model.family,
+                "general.parameter_count": 3212749888,
+                f"{model.family}.context_length": model.context_length,
+                "tokenizer.ggml.tokens": None,
+            },
+            "modified_at": entry["modified_at"],
+        }
+        if self.knows("0.6.4"):
+            shown["capabilities"] = list(model.capabilities)
+        if model.remote_host:
+            shown |= {"remote_model": model.remote_model, "remote_host": model.remote_host}
+        return as_json(shown)
+
+    def _delete(self, request: Json) -> Answer:
+        model = self.find(str(request.get("model")))
+        if model is None:
+            return error(404, f"model '{request.get('model')}' not found")
+        del self.installed[model.name]
+        return Answer(200)
+
+    # ---- completions -------------------------------------------------------------------------------------
+
+    def _complete(self, request: Json, *, chat: bool) -> Answer:
+        if not (request.get("messages") if chat else request.get("prompt")):
+            return self._load_only(request, chat=chat)
+        self.bodies.append(request)
+        play = self.always if self.always is not None else (self.script.popleft() if self.script else None)
+        if play is not None:
+            answer = (PLAYS[play] if isinstance(play, str) else play)(self, request)
+            if answer is not None:
+                return answer
+        problem = self._refusal(request, chat=chat)
+        return problem if problem is not None else self.say(request)
+
+    def _load_only(self, request: Json, *, chat: bool) -> Answer:
+        name = str(request.get("model") or "")
+        model = self.find(name)
+        if model is None:
+            return error(404, f"model '{name}' not found") if name else error(400, "model is required")
+        reason = "load"
+        if request.get("keep_alive") == 0:
+            self.loaded.pop(model.name, None)
+            reason = "unload"
+        else:
+            self._load(model, request)
+        empty: Json = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
+        return as_json({"model": name, "created_at": STARTED, **empty, "done": True, "done_reason": reason})
+
+    def _refusal(self, request: Json, *, chat: bool) -> Answer | None:
+        name = str(request.get("model") or "")
+        model = self.find(name)
+        if not name:
+            return error(400, "model is required")
+        if model is None:
+            return error(404, f"model '{name}' not found")
+        if "completion" not in model.capabilities:
+            return error(400, f'"{name}" does not support {"chat" if chat else "generate"}')
+        if request.get("think") and "thinking" not in model.capabilities:
+            return error(400, f'"{name}" does not support thinking')
+        options = request.get("options") or {}
+        for option in ("num_ctx", "num_predict", "seed", "top_k"):
+            if option in options and not isinstance(options[option], int):
+                return error(400, f'option "{option}" must be of type integer')
+        if not 0 <= int(request.get("top_logprobs") or 0) <= 20:
+            return error(400, "top_logprobs must be between 0 and 20")
+        form = request.get("format")
+        if form not in (None, "", "json") and not isinstance(form, dict):
+            return error(
+                400, f'invalid format: {json.dumps(form)}; expected "json" or a valid JSON Schema object'
+            )
+        tokens, window = self.prompt_tokens(request), self.window_of(request)
+        if tokens < window:
+            return None
+        if not model.rendered or (request.get("truncate") is False and self.knows("0.12.6")):
+            return native_overflow(tokens, window)
+        return self.say(request, prompt_tokens=window - max((window - 4) // 2, 1))
+
+    def prompt_tokens(self, request: Json) -> int:
+        """How many tokens the prompt of this request is to the fake."""
+        texts = [str(m.get("content", "")) for m in request.get("messages", [])] or [
+            str(request.get("prompt"))
+        ]
+        return sum(map(count_tokens, texts)) + 4 * len(texts)
+
+    def window_of(self, request: Json) -> int:
+        """The context that this request gets."""
+        model = self.find(str(request.get("model"))) or FakeModel()
+        asked = int((request.get("options") or {}).get("num_ctx") or 4096)
+        return min(asked, model.context_length, self.allocate or asked)
+
+    def _load(self, model: FakeModel, request: Json) -> bool:
+        runner = (self.window_of(request), request.get("shift") is not False)
+        if self.loaded.get(model.name) == runner:
+            return False
+        self.loaded[model.name] = runner
+        self.loads += 1
+        return True
+
+    def say(
+        self,
+        request: Json,
+        *,
+        text: str | None = None,
+        thinking: str | None = None,
+        prompt_tokens: int | None = None,
+        tokens: int | None = None,
+        reason: str = "",
+        delay: float = 0.0,
+    ) -> Answer:
+        """The honest answer, or one with a few things set otherwise."""
+        changed = {"text": text, "thinking": thinking, "prompt_tokens": prompt_tokens, "tokens": tokens}
+        if request.get("stream") is False:
+            answer = as_json(self.whole(request, reason=reason, **changed))
+        else:
+            lines: list[Any] = []
+            for line in self.lines(request, reason=reason, **changed):
+                lines += [line, self.piece_delay] if self.piece_delay else [line]
+            answer = as_lines(lines)
+        answer.delay = delay
+        return answer
+
+    def whole(self, request: Json, **changed: Any) -> Json:
+        """The reply without streaming, as an object."""
+        lines = list(self.lines(request, **changed))
+        last, key = dict(lines[-1]), "message" if "message" in lines[-1] else "response"
+        if key == "message":
+            joined = {"role": "assistant", "content": "".join(p["message"].get("content", "") for p in lines)}
+            thinking = "".join(p["message"].get("thinking", "") for p in lines)
+            last[key] = joined | ({"thinking": thinking} if thinking else {})
+        else:
+            last[key] = "".join(p.get("response", "") for p in lines)
+            thinking = "".join(p.get("thinking", "") for p in lines)
+            last |= {"thinking": thinking} if thinking else {}
+        if logprobs := [entry for piece in lines for entry in piece.get("logprobs", ())]:
+            last["logprobs"] = logprobs
+        return last
+
+    def lines(
+        self,
+        request: Json,
+        *,
+        text: str | None = None,
+        thinking: str | None = None,
+        prompt_tokens: int | None = None,
+        tokens: int | None = None,
+        reason: str = "",
+    ) -> Iterator[Json]:
+        """The lines of a stream, the last one with the counts."""
+        model = self.find(str(request.get("model"))) or FakeModel(str(request.get("model")))
+        reloaded = self._load(model, request)
+        answer = self.brain(request)
+        said = answer if isinstance(answer, Said) else Said(answer)
+        if text is None:
+            text = said.text
+        thinks = "thinking" in model.capabilities and request.get("think") is not False
+        if thinking is None:
+            thinking = said.thinking if thinks else ""
+        pieces = pieces_of(text)
+        limit = (request.get("options") or {}).get("num_predict")
+        if isinstance(limit, int) and 0 <= limit < len(pieces) and tokens is None:
+            pieces, reason = pieces[:limit], reason or "length"
+        if thinking:
+            yield self._piece(request, "", thinking=thinking)
+        for position, piece in enumerate(pieces):
+            yield self._piece(request, piece, logprobs=self._logprobs(request, said, piece, position))
+        generated = tokens if tokens is not None else len(pieces) + count_tokens(thinking)
+        prompt = prompt_tokens if prompt_tokens is not None else self.prompt_tokens(request)
+        last = self._piece(request, "") | {"done": True, "done_reason": reason or "stop"}
+        counts = {
+            "total_duration": (2000 + generated) * MILLISECOND,
+            "load_duration": (2000 if reloaded else 40) * MILLISECOND,
+            "prompt_eval_count": prompt,
+            "prompt_eval_duration": prompt * MILLISECOND,
+            "eval_count": generated,
+            "eval_duration": generated * MILLISECOND,
+        }
+        yield last | {key: value for key, value in counts.items() if value}
+
+    def _piece(self, request: Json, text: str, *, thinking: str = "", logprobs: Json | None = None) -> Json:
+        extra = {"thinking": thinking} if thinking else {}
+        body: Json
+        if "messages" in request:
+            body = {"message": {"role": "assistant", "content": text} | extra}
+        else:
+            body = {"response": text} | extra
+        found = {"logprobs": [logprobs]} if logprobs else {}
+        return {"model": request.get("model"), "created_at": STARTED, **body, "done": False, **found}
+
+    def _logprobs(self, request: Json, said: Said, piece: str, position: int) -> Json | None:
+        if not request.get("logprobs") or not self.knows("0.12.11"):
+            return None
+        table = said.top[position] if position < len(said.top) else {piece: 0.9}
+        ranked = sorted(table.items(), key=lambda item: -item[1])
+        chosen = piece if position >= len(said.top) else ranked[0][0]
+        entries = [
+            {"token": token, "logprob": math.log(p) if p > 0 else -99999.0, "bytes": list(token.encode())}
+            for token, p in ranked
+        ]
+        entry = next(e for e in entries if e["token"] == chosen)
+        wanted = int(request.get("top_logprobs") or 0)
+        return entry | ({"top_logprobs": entries[:wanted]} if wanted else {})
+
+    # ---- pull and create ---------------------------------------------------------------------------------
+
+    def _pull(self, request: Json) -> Answer:
+        name = str(request.get("model") or "")
+        layers = self.library.get(name)
+        lines: list[Any] = [{"status": "pulling manifest"}]
+        if layers is None:
+            return as_lines([*lines, {"error": "pull model manifest: file does not exist"}])
+        for layer in layers:
+            layer.digest = (
+                layer.digest or "sha256:" + hashlib.sha256(f"{name}{layer.size}".encode()).hexdigest()
+            )
+        status = {layer.digest: f"pulling {layer.digest[7:19]}" for layer in layers}
+        for step in range(4):
+            for layer in layers:
+                have = max(layer.have, layer.size * step // 3)
+                line = {"status": status[layer.digest], "digest": layer.digest, "total": layer.size}
+                lines.append(line | ({"completed": have} if have else {}))
+                if self.pull_delay:
+                    lines.append(self.pull_delay)
+            if step == 1 and self.pull_error:
+                return as_lines([*lines, {"error": self.pull_error}])
+        tail = ("verifying sha256 digest", "writing manifest", "removing unused layers", "success")
+        self.installed[name] = FakeModel(name, size=sum(layer.size for layer in layers))
+        return as_lines([*lines, *({"status": line} for line in tail)])
+
+    def _blob(self, method: str, digest: str, body: bytes) -> Answer:
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+            return error(400, "invalid digest format")
+        if method == "HEAD":
+            return Answer(200 if digest in self.blobs else 404)
+        if digest in self.blobs:
+            return Answer(200)
+        got = "sha256:" + hashlib.sha256(body).hexdigest()
+        if got != digest:
+            return error(400, f'digest mismatch, expected "{digest}", got "{got}"')
+        self.blobs[digest] = body
+        return Answer(201)
+
+    def _create(self, request: Json) -> Answer:
+        files = request.get("files") or {}
+        if not files and not request.get("from"):
+            return error(400, "neither 'from' or 'files' was specified")
+        for path, digest in files.items():
+            if path.startswith("/") or ".." in path:
+                return error(400, "file path must be relative")
+            if not self.blobs.get(digest, b"").startswith(b"GGUF"):
+                return error(400, "supplied file was not in GGUF format")
+        if "{{" in request.get("template", "") and "}}" not in request["template"]:
+            return error(400, "template error: template: :1: unclosed action")
+        name = str(request["model"])
+        name = name if ":" in name else f"{name}:latest"
+        self.created[name] = request
+        self.installed[name] = FakeModel(
+            name, capabilities=("completion",), context_length=1024, family="gpt2"
+        )
+        said = ["parsing GGUF", *(f"using existing layer {digest}" for digest in files.values())]
+        said += ["creating new layer sha256:1f", "writing manifest", "success"]
+        return as_lines([{"status": line} for line in said])
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+# ---- the wire ------------------------------------------------------------------------------------------------
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str], bytes] | None:
+    """(method, path, headers in lower case, body), or None at the end of the connection."""
+    head = await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b""
+    if not head:
+        return None
+    first, *rest = head.decode("latin-1").rstrip().split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        parts = []
+        while size := int(await reader.readline(), 16):
+            parts.append(await reader.readexactly(size))
+            await reader.readline()
+        await reader.readline()
+        return method, path, headers, b"".join(parts)
+    return method, path, headers, await reader.readexactly(int(headers.get("content-length", 0)))
+
+
+async def _write(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer, method: str
+) -> bool:
+    """Send an answer; False where the connection is over, by the client or because the answer says so."""
+    if not await _wait(reader, answer.delay):
+        return False
+    head = {"Content-Type": answer.content_type, "Date": "Sat, 01 Aug 2026 10:00:00 GMT", **answer.headers}
+    chunked = answer.chunks is not None
+    head |= {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(len(answer.body))}
+    lines = [f"HTTP/1.1 {answer.status} {http.client.responses.get(answer.status, 'Status')}"]
+    lines += [f"{name}: {value}" for name, value in head.items()]
+    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
+    if method != "HEAD":
+        if not chunked:
+            writer.write(answer.body)
+        for chunk in answer.chunks or ():
+            if isinstance(chunk, Drop):
+                await writer.drain()
+                writer.transport.abort()
+                return True
+            if isinstance(chunk, End):
+                break
+            if isinstance(chunk, float):
+                await writer.drain()
+                if not await _wait(reader, chunk):
+                    return False
+            else:
+                writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        if chunked:
+            writer.write(b"0\r\n\r\n")
+    await writer.drain()
+    return True
+
+
+async def _wait(reader: asyncio.StreamReader, seconds: float) -> bool:
+    """Wait; False at once where the client closes the connection meanwhile."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if reader.at_eof():
+            return False
+        await asyncio.sleep(min(left, 0.01))
+    return True
+
+
+async def _main(arguments: argparse.Namespace) -> None:
+    server = OllamaServer(
+        models=[FakeModel(name) for name in arguments.model or ["llama3.2:latest"]],
+        version=arguments.version,
+        always=arguments.play,
+        brain=(lambda _: arguments.say) if arguments.say is not None else echo,
+        host=arguments.host,
+        port=arguments.port,
+        slow_load_s=arguments.slow_load,
+    )
+    async with server:
+        print(server.url, flush=True)
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Serve until interrupted; the address is the first line of standard output."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers.ollama", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=11434, help="0: any free one")
+    parser.add_argument("--version", default="0.33.0", help="the version to play, e.g. 0.12.5")
+    parser.add_argument("--model", action="append", help="a model that is installed (may be repeated)")
+    parser.add_argument("--play", choices=sorted(PLAYS), help="the fault to play on every completion")
+    parser.add_argument("--say", help="what the model answers to everything; without: an echo")
+    parser.add_argument("--slow-load", type=float, default=30.0, help="seconds, for --play 'slow load'")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_main(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
