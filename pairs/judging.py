@@ -25,6 +25,7 @@ LOW_MASS = 0.05
 """Under this share of probability on digits, a model does not answer with a digit, and there is no score."""
 
 _MAX_RATIONALE = 600
+_MAX_ANSWER = 20_000
 
 
 class JudgeFailed(Exception):
@@ -170,6 +171,7 @@ def read_json(judge: Judge, completion: Completion) -> tuple[dict[str, Score], s
 
 def _object_with(text: str, names: Sequence[str]) -> dict[str, Any] | None:
     decoder = json.JSONDecoder()
+    text = text[:_MAX_ANSWER]
     start = text.find("{")
     while start >= 0:
         try:
