@@ -150,7 +150,7 @@ CREATE UNIQUE INDEX pair_generated_once ON pair (instruction_key) WHERE origin =
 CREATE UNIQUE INDEX pair_text_once ON pair (text_key) WHERE removed = 0;
 CREATE INDEX pair_instruction ON pair (instruction_key);
 CREATE INDEX pair_verdict ON pair (removed, verdict, id);
-CREATE INDEX pair_topic ON pair (topic_id, id);
+CREATE INDEX pair_topic ON pair (topic_id, removed, verdict, id);
 CREATE INDEX pair_run ON pair (run_id, id);
 CREATE INDEX pair_version ON pair (version_id);
 CREATE INDEX pair_import ON pair (import_id, id) WHERE import_id IS NOT NULL;
