@@ -231,7 +231,7 @@ class Llama:
         command = build_llama.wheel_command(self.place.python, variant, self.version, folder)
         include = folder / "include.cmake"
         environment = build_llama.build_environment(variant, include, pip_environment(self.place))
-        step = self.screen.start(title, command, environment)
+        step = self.screen.start(title, command, environment, "none" if ready else "failed")
         well = self.screen.wait(step)
         wheel = next(folder.glob("*.whl"), None)
         if well and wheel:

@@ -4,8 +4,8 @@
 
 Every package that pyproject.toml leads to gets its exact version, and so do the build requirements of
 llama-cpp-python, which are not installed here: those keep their line unless `--build NAME==VERSION` gives
-another. pip is left alone: it cannot be replaced while it builds llama.cpp beside. The lines have no URL, path
-or local version, so that the file serves every platform and every index.
+another. pip is left alone: it cannot be replaced while it builds llama.cpp beside. The lines have no URL, no
+path and no local version, so that the file serves every platform and every index.
 """
 
 from __future__ import annotations

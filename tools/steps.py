@@ -36,6 +36,8 @@ class Step:
     log: Path
     started: float
     reader: IO[bytes]
+    vain: str = "failed"
+    """What to call an end with another exit code than 0."""
     doing: str = ""
 
     def look(self) -> None:
@@ -68,7 +70,13 @@ class Screen:
         """One line for good, with the seconds since the start."""
         print(f"{self._wiped()}[{time.monotonic() - self.began:6.1f} s] {text}", flush=True)
 
-    def start(self, title: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Step:
+    def start(
+        self,
+        title: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        vain: str = "failed",
+    ) -> Step:
         """Start a program; what it says goes into a log file named after `title`."""
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / (re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] + ".log")
@@ -76,7 +84,7 @@ class Screen:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environment
             )
-        step = Step(title, process, log, time.monotonic(), log.open("rb"))
+        step = Step(title, process, log, time.monotonic(), log.open("rb"), vain)
         self.running.append(step)
         if not self.live:
             self.say(f"{title} ...")
@@ -105,8 +113,8 @@ class Screen:
             if ended:
                 step.reader.close()
                 self.running.remove(step)
-                how = "done in" if step.process.returncode == 0 else "failed after"
-                self.say(f"{step.title}: {how} {time.monotonic() - step.started:.0f} s")
+                how = step.vain if step.process.returncode else "done"
+                self.say(f"{step.title}: {how} ({time.monotonic() - step.started:.0f} s)")
         if self.live and self.running:
             now = time.monotonic()
             parts = [f"{step.title}, {step.doing or 'starting'}" for step in self.running]
