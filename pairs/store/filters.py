@@ -136,8 +136,8 @@ def _single_driver(
     for column, value in (("import_id", chosen.import_id), ("run_id", chosen.run_id)):
         if value is not None:
             parameters[column] = value
-            return (f"SELECT own.id FROM pair AS own WHERE own.{column} = :{column} {{bound}} {{tail}}",)
-            "own.id"
+            walk = f"SELECT own.id FROM pair AS own WHERE own.{column} = :{column} {{bound}} {{tail}}"
+            return walk, "own.id"
     return None
 
 

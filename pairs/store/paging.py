@@ -32,8 +32,8 @@ class Threshold:
 class Order:
     """How a list is ordered.
 
-    "score" by the judge's newest score of an attribute, highest first unless `ascending`; "least certain" by the
-    distance to the line that all thresholds together draw. Pairs without such a score come last, newest
+    "score" by the judge's newest score of an attribute, highest first unless `ascending`; "least certain" by
+    the distance to the line that all thresholds together draw. Pairs without such a score come last, newest
     first.
     """
 
