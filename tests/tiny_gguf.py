@@ -7,6 +7,7 @@ Both have a small byte-level BPE vocabulary, so any UTF-8 text can be tokenised.
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections import Counter
@@ -50,7 +51,7 @@ def learn_merges(text: str, limit: int) -> list[tuple[str, str]]:
     while len(merges) < limit:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, count in words.items():
-            for pair in zip(word, word[1:], strict=False):
+            for pair in itertools.pairwise(word):
                 pairs[pair] += count
         if not pairs:
             break
@@ -313,7 +314,7 @@ def _bigrams(text: str, tokens: list[str], end: float) -> Array:
     for line in text.splitlines():
         words = ["".join(chars[b] for b in word.encode()) for word in _WORDS.findall(line)]
         row = [feed, *(ids[word] for word in words if word in ids)]
-        for a, b in zip(row, row[1:], strict=False):
+        for a, b in itertools.pairwise(row):
             counts[a, b] += 1
         if len(row) > 1:
             counts[row[-1], feed] += 1 - end

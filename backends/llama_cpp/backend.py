@@ -130,7 +130,9 @@ class LlamaCppBackend:
         if worker is not None:
             await asyncio.to_thread(shared.release, worker)
 
-    async def _run(self, request: Request, *, stream: bool, expected: str | None = None) -> AsyncIterator[Chunk]:
+    async def _run(
+        self, request: Request, *, stream: bool, expected: str | None = None
+    ) -> AsyncIterator[Chunk]:
         started = time.monotonic()
         ready = await self._loaded()
         frame = _completion_frame(request, stream)
@@ -216,13 +218,12 @@ class LlamaCppBackend:
 def open_llama_cpp(model: str, settings: object) -> LlamaCppBackend:
     """The door to a GGUF: `model` is a path, a name that `models()` lists, or `embedded`.
 
-    `settings` may have `env` (a mapping; the process's environment otherwise), `home` (a path) and `llama` (options).
+    `settings` is the registry's; read are `env` (laid over the process's own), `home`, and the sizes.
     Raises `NoSuchModel` where no such file is found, `BadRequest` for an option that is not understood.
     """
-    given = getattr(settings, "env", None)
-    env: Mapping[str, str] = os.environ if given is None else given
-    home = getattr(settings, "home", None)
-    home = Path(home) if home else None
+    env: Mapping[str, str] = {**os.environ, **(getattr(settings, "env", None) or {})}
+    given = getattr(settings, "home", None)
+    home = Path(given) if given and Path(given) != Path() else None
     options = options_from(settings, env)
     return LlamaCppBackend(resolve(model, home, env), model, options, env, home)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import json
 import os
@@ -25,9 +26,11 @@ def resolve(model: str, home: Path | None, env: Mapping[str, str]) -> Path:
     if model == EMBEDDED:
         return _embedded()
     path = Path(model).expanduser()
-    if path.exists() or path.suffix == ".gguf" or "/" in model and path.is_absolute():
+    if path.exists() or path.suffix == ".gguf" or ("/" in model and path.is_absolute()):
         if not path.exists():
-            raise NoSuchModel(f"The model file {one_line(model)} does not exist", advice="Give the path of a GGUF file.")
+            raise NoSuchModel(
+                f"The model file {one_line(model)} does not exist", advice="Give the path of a GGUF file."
+            )
         return path.resolve()
     found = find_files(home, env)
     for name, file in found.items():
@@ -53,13 +56,15 @@ def _embedded() -> Path:
 def find_models(home: Path | None, env: Mapping[str, str]) -> list[ModelInfo]:
     """Everything that `llama-cpp:` can name here, the embedded model first."""
     models = []
-    try:
-        models.append(ModelInfo(EMBEDDED, "chat", _embedded().stat().st_size, description="shipped with Pairsmith"))
-    except NoSuchModel:
-        pass
+    with contextlib.suppress(NoSuchModel):
+        models.append(
+            ModelInfo(EMBEDDED, "chat", _embedded().stat().st_size, description="shipped with Pairsmith")
+        )
     for name, path in find_files(home, env).items():
         try:
-            models.append(ModelInfo(name, "chat", path.stat().st_size, description=one_line(str(path.parent), 120)))
+            models.append(
+                ModelInfo(name, "chat", path.stat().st_size, description=one_line(str(path.parent), 120))
+            )
         except OSError:
             continue
     return models
@@ -69,7 +74,9 @@ def find_files(home: Path | None, env: Mapping[str, str]) -> dict[str, Path]:
     """Name -> file, from our own folder, the Hugging Face cache, LM Studio and Ollama."""
     ends = time.monotonic() + _SECONDS
     user = Path(env.get("HOME") or Path.home())
-    hub = env.get("HF_HUB_CACHE") or os.path.join(env.get("HF_HOME") or user / ".cache" / "huggingface", "hub")
+    hub = env.get("HF_HUB_CACHE") or os.path.join(
+        env.get("HF_HOME") or user / ".cache" / "huggingface", "hub"
+    )
     folders = [Path(hub), user / ".lmstudio" / "models", user / ".cache" / "lm-studio" / "models"]
     if home is not None:
         folders.insert(0, home / "models")

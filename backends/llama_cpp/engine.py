@@ -321,7 +321,9 @@ class Engine:
 
     def _note_logprobs(self, job: Completion, token: int, logits: NDArray[np.float32]) -> None:
         logprobs = log_softmax(logits)
-        top = [(self.model.spelling(t), float(logprobs[t])) for t in likeliest(logprobs, job.top_logprobs or 0)]
+        top = [
+            (self.model.spelling(t), float(logprobs[t])) for t in likeliest(logprobs, job.top_logprobs or 0)
+        ]
         job.logprobs.append((self.model.spelling(token), float(logprobs[token]), top))
 
     def _finish(self, job: Completion, reason: str) -> None:
@@ -364,5 +366,3 @@ class Engine:
     def _clear(self) -> None:
         self._cells.clear()
         self._cache.forget_all()
-
-

@@ -59,7 +59,8 @@ def read_gguf(path: Path) -> GgufInfo:
             if magic != b"GGUF":
                 found = "is empty" if not magic else f"begins with {magic!r}"
                 raise NoSuchModel(
-                    f"{shown} is not a GGUF model: it {found}", advice="Choose a file whose name ends in .gguf."
+                    f"{shown} is not a GGUF model: it {found}",
+                    advice="Choose a file whose name ends in .gguf.",
                 )
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 metadata, arrays = _metadata(data, shown)

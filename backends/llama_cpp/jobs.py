@@ -97,7 +97,9 @@ class Completion(Job):
         if not self.streaming:
             return
         safe = self.text if final else self.text[: len(self.text) - held_back(self.text, self.stops)]
-        visible = split_thinking(safe, self.prompt.opened)[0] if final else visible_so_far(safe, self.prompt.opened)
+        visible = (
+            split_thinking(safe, self.prompt.opened)[0] if final else visible_so_far(safe, self.prompt.opened)
+        )
         if len(visible) > self.shown:
             self.emit({"id": self.id, "chunk": visible[self.shown :]})
             self.shown = len(visible)

@@ -226,7 +226,8 @@ def load_error(path: str, lines: list[str]) -> BackendError:
         )
     if "not within the file bounds" in text or "failed to read" in text or "corrupted" in text:
         return NoSuchModel(
-            f"{shown} is cut or damaged: {_reason(lines)}", advice="Download it again and compare its SHA-256."
+            f"{shown} is cut or damaged: {_reason(lines)}",
+            advice="Download it again and compare its SHA-256.",
         )
     if "invalid magic" in text:
         return NoSuchModel(f"{shown} is not a GGUF model", advice="Choose a file whose name ends in .gguf.")
@@ -250,7 +251,11 @@ def _context_error(lines: list[str], plan: Plan) -> BackendError:
 
 
 def _short_of_memory(text: str) -> bool:
-    return bool(re.search(r"failed to allocate|unable to allocate|out of memory|bad_alloc|cannot allocate", text, re.I))
+    return bool(
+        re.search(
+            r"failed to allocate|unable to allocate|out of memory|bad_alloc|cannot allocate", text, re.I
+        )
+    )
 
 
 def _reason(lines: list[str]) -> str:

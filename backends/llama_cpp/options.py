@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import BadRequest
@@ -37,22 +36,24 @@ class LlamaOptions:
     the same bytes again on the same build, file and settings. Costs the gain of batching."""
 
 
+_SETTINGS = {"n_parallel": "parallel", "n_threads": "threads", "n_ctx": "ctx", "gpu_layers": "gpu_layers"}
+"""Fields of the application's settings that are ours, and what they are called here."""
+
+
 def options_from(settings: object, env: Mapping[str, str]) -> LlamaOptions:
-    """Options from `settings.llama` (a mapping, a dataclass or None), then the environment, which wins.
+    """Options from the settings' fields, then the environment, which wins.
 
     Raises `BadRequest` naming the variable that is not understood.
     """
-    given = getattr(settings, "llama", None) or {}
-    if isinstance(given, LlamaOptions):
-        given = dataclasses.asdict(given)
-    elif dataclasses.is_dataclass(given) and not isinstance(given, type):
-        given = dataclasses.asdict(given)
-    known = {f.name for f in dataclasses.fields(LlamaOptions)}
-    values: dict[str, Any] = {k: _value(k, str(v), k) for k, v in given.items() if k in known and v is not None}
-    for name in known:
-        text = env.get(PREFIX + name.upper(), "").strip()
+    values: dict[str, Any] = {}
+    for theirs, ours in _SETTINGS.items():
+        given = getattr(settings, theirs, None)
+        if given is not None:
+            values[ours] = _value(ours, str(given), theirs)
+    for option in fields(LlamaOptions):
+        text = env.get(PREFIX + option.name.upper(), "").strip()
         if text:
-            values[name] = _value(name, text, PREFIX + name.upper())
+            values[option.name] = _value(option.name, text, PREFIX + option.name.upper())
     return LlamaOptions(**values)
 
 

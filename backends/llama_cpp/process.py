@@ -158,7 +158,9 @@ def worker_environment(env: Mapping[str, str]) -> dict[str, str]:
     kept = {key: value for key, value in env.items() if not _secret(key)}
     kept["GGML_NO_BACKTRACE"] = "1"
     kept["PYTHONUNBUFFERED"] = "1"
-    kept.setdefault("OMP_DYNAMIC", "false")
+    if "GOMP_SPINCOUNT" not in kept:
+        # Threads that spin between graph nodes lose a factor of up to fifty as soon as anything else wants the CPU.
+        kept.setdefault("OMP_WAIT_POLICY", "passive")
     return kept
 
 

@@ -18,7 +18,8 @@ from ..text import one_line
 from .native import Model
 
 ALPACA_HEAD = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request."
 )
 ALPACA_STOP = "### Instruction:"
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
@@ -56,7 +57,9 @@ class PromptMaker:
     _controls: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._controls = sorted({text for text in self.model.control_texts() if text.strip()}, key=len, reverse=True)
+        self._controls = sorted(
+            {text for text in self.model.control_texts() if text.strip()}, key=len, reverse=True
+        )
 
     def raw(self, text: str) -> Prompt:
         """A prompt as it stands."""
@@ -65,7 +68,9 @@ class PromptMaker:
     def chat(self, turns: Sequence[Turn], *, quick: bool = False) -> Prompt:
         """A conversation, the assistant's turn opened. `quick`: no thinking, the answer must come at once."""
         if self.template is None:
-            return Prompt(self._with_bos(self.model.tokenize(alpaca(turns), special=False)), stops=(ALPACA_STOP,))
+            return Prompt(
+                self._with_bos(self.model.tokenize(alpaca(turns), special=False)), stops=(ALPACA_STOP,)
+            )
         hidden = _Hidden(self._controls)
         text = self._render([Turn(t.role, hidden.hide(t.content)) for t in turns])
         opened = text.rstrip().endswith(THINK_OPEN)
@@ -108,7 +113,9 @@ class PromptMaker:
                     enable_thinking=self.think,
                 )
         except TemplateError as error:
-            raise BadRequest(f"The model's chat template refuses these messages: {one_line(str(error))}") from error
+            raise BadRequest(
+                f"The model's chat template refuses these messages: {one_line(str(error))}"
+            ) from error
         except (_TooSlow, MemoryError, RecursionError) as error:
             raise BadRequest("The model's chat template takes too long or too much memory") from error
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, LookupError) as error:
@@ -249,7 +256,9 @@ def _environment() -> Any:
     def as_json(value: Any, indent: int | None = None, **_more: Any) -> str:
         return json.dumps(value, ensure_ascii=False, indent=indent)
 
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    env = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
     env.filters["tojson"] = as_json
     env.globals["raise_exception"] = refuse
     env.globals["strftime_now"] = lambda _format="": FROZEN_DATE

@@ -183,9 +183,19 @@ def grammar_of(schema: Mapping[str, Any]) -> str:
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
     try:
-        return json_schema_to_gbnf(json.dumps(_with_enums(copy.deepcopy(dict(schema)))))
-    except (AssertionError, KeyError, TypeError, ValueError, AttributeError, RecursionError, IndexError) as error:
-        raise BadRequest(f"The JSON schema cannot be turned into a grammar: {one_line(str(error))}") from error
+        return str(json_schema_to_gbnf(json.dumps(_with_enums(copy.deepcopy(dict(schema))))))
+    except (
+        AssertionError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        IndexError,
+    ) as error:
+        raise BadRequest(
+            f"The JSON schema cannot be turned into a grammar: {one_line(str(error))}"
+        ) from error
 
 
 def _with_enums(node: Any) -> Any:
@@ -195,16 +205,21 @@ def _with_enums(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     low, high = node.get("minimum"), node.get("maximum")
-    bounded = isinstance(low, int) and isinstance(high, int) and 0 <= high - low <= _LARGEST_RANGE
-    if node.get("type") == "integer" and "enum" not in node and bounded:
-        return {"enum": list(range(low, high + 1))}
+    if (
+        node.get("type") == "integer"
+        and "enum" not in node
+        and isinstance(low, int)
+        and isinstance(high, int)
+    ):
+        if 0 <= high - low <= _LARGEST_RANGE:
+            return {"enum": list(range(low, high + 1))}
     return {key: _with_enums(value) for key, value in node.items()}
 
 
 def log_softmax(logits: Logits) -> Logits:
     """Natural-log probabilities over the whole vocabulary, before any sampling filter."""
     shifted = logits.astype(np.float64) - float(np.max(logits))
-    return (shifted - np.log(np.exp(shifted).sum())).astype(np.float32)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()), np.float32)
 
 
 def likeliest(logprobs: Logits, count: int) -> list[int]:

@@ -39,7 +39,9 @@ class KeepsDying(Unavailable):
 class SharedWorker:
     """Starts its process when first needed. All methods may be called from any thread."""
 
-    def __init__(self, path: Path, options: LlamaOptions, env: Mapping[str, str], log_file: Path | None) -> None:
+    def __init__(
+        self, path: Path, options: LlamaOptions, env: Mapping[str, str], log_file: Path | None
+    ) -> None:
         self.path, self._options, self._env, self._log_file = path, options, dict(env), log_file
         self._lock = threading.RLock()
         self._process: WorkerProcess | None = None
@@ -109,17 +111,8 @@ class SharedWorker:
             process.stop()
 
     def _start(self) -> None:
-        process: WorkerProcess | None = None
-
-        def on_frame(frame: Frame) -> None:
-            self._on_frame(frame)
-
-        def on_death(reason: str) -> None:
-            self._on_death(reason)
-
         first = {"path": str(self.path), "options": asdict(self._options)}
-        process = WorkerProcess(first, self._env, self._log_file, on_frame, on_death)
-        self._process = process
+        self._process = WorkerProcess(first, self._env, self._log_file, self._on_frame, self._on_death)
 
     def _on_frame(self, frame: Frame) -> None:
         if "ready" in frame or "failed" in frame:

@@ -67,7 +67,7 @@ def this_machine(gpus: int = 0, gpu_memory: int = 0) -> Machine:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cpus = min(cpus, _quota() or cpus)
     text = _read("/proc/cpuinfo")
-    pairs = {block for block in _core_ids(text)}
+    pairs = set(_core_ids(text))
     flags = set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
     arm = os.uname().machine in ("arm64", "aarch64") if hasattr(os, "uname") else False
     wide = arm or bool(flags & {"avx512f", "amx_int8"})
@@ -154,9 +154,12 @@ def _check_memory(info: GgufInfo, n_ctx: int, per_token: int, room: int) -> None
         what = f"A context of {fits} tokens would fit: set PAIRSMITH_LLAMA_CTX={fits}"
     else:
         most = max(0, free - _ENGINE_BYTES - 512 * per_token)
-        what = f"A model file of up to {gib(most)} would fit: choose a smaller model or a smaller quantisation"
+        what = (
+            f"A model file of up to {gib(most)} would fit: choose a smaller model or a smaller quantisation"
+        )
     raise NotEnoughMemory(
-        f"Too little memory for {info.path.name}: it needs {gib(need)}, {gib(free)} are free", advice=what + "."
+        f"Too little memory for {info.path.name}: it needs {gib(need)}, {gib(free)} are free",
+        advice=what + ".",
     )
 
 
