@@ -49,7 +49,13 @@ class DefectiveLists:
 
     seed: int = 0
     chance: float = 0.3
-    topics: Sequence[str] = ("Branching", "Merging", "Committing", "Remote repositories", "Resolving conflicts")
+    topics: Sequence[str] = (
+        "Branching",
+        "Merging",
+        "Committing",
+        "Remote repositories",
+        "Resolving conflicts",
+    )
     passing: float = 1.0
     written: list[str] = field(default_factory=list)
 
@@ -73,7 +79,13 @@ class DefectiveLists:
         """Helpfulness is at least 3 for the share of instructions that passes."""
         draw = int.from_bytes(hashlib.sha256(instruction.encode()).digest()[:4], "big") / 2**32
         helpful = 3.5 if draw < self.passing else 2.0
-        return {"helpfulness": helpful, "correctness": 3.0, "coherence": 3.5, "complexity": 1.0, "verbosity": 1.25}
+        return {
+            "helpfulness": helpful,
+            "correctness": 3.0,
+            "coherence": 3.5,
+            "complexity": 1.0,
+            "verbosity": 1.25,
+        }
 
     def _list(self, count: int) -> str:
         rng, hit = self._rng, lambda: self._rng.random() < self.chance

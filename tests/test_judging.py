@@ -47,7 +47,10 @@ def test_a_reward_answer_without_a_score_is_a_failure() -> None:
 
 def test_a_reward_request_is_the_conversation_and_nothing_else() -> None:
     request = reward_request("Do it", "with this", "Done")
-    assert [(m.role, m.content) for m in request.messages] == [("user", "Do it\n\nwith this"), ("assistant", "Done")]
+    assert [(m.role, m.content) for m in request.messages] == [
+        ("user", "Do it\n\nwith this"),
+        ("assistant", "Done"),
+    ]
     assert (request.temperature, request.max_tokens, request.seed) == (None, None, None)
 
 

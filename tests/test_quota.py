@@ -30,7 +30,9 @@ def test_all_weights_nought_count_as_equal() -> None:
     assert share(4, {1: 0, 2: 0}) == {1: 2, 2: 2}
 
 
-quotas = st.dictionaries(st.integers(0, 9), st.tuples(st.integers(0, 100), st.integers(0, 100), st.booleans()), min_size=1)
+quotas = st.dictionaries(
+    st.integers(0, 9), st.tuples(st.integers(0, 100), st.integers(0, 100), st.booleans()), min_size=1
+)
 
 
 @given(quotas)

@@ -61,7 +61,7 @@ def test_a_minimal_recipe_gets_defaults_for_the_rest() -> None:
         (("[responses]\nprompt", "[responses]\ntemperature = 3\nprompt"), "responses.temperature"),
         (("[topics]\nprompt", "[other]\nprompt"), "other"),
         (("[responses]", "[similarity]\nthreshold = 0\n[responses]"), "similarity.threshold"),
-        (("[responses]", "[prices]\n\"nim:x\" = [1]\n[responses]"), "nim:x"),
+        (("[responses]", '[prices]\n"nim:x" = [1]\n[responses]'), "nim:x"),
         (("name = ", "method = 'magic'\nname = "), "method"),
         (("name = ", "= "), "TOML"),
     ],
