@@ -20,15 +20,23 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from .errors import BackendError, RateLimited, TimedOut, Unavailable
+from .protocol import Backend, Capabilities
 from .rate_law import Blame, RateLaw, Sent
+
+if TYPE_CHECKING:
+    from .registry import Settings
 
 MOST_AT_ONCE = 32
 CROWD_PATIENCE = 50
 _CROWD = re.compile(r"concurren|overload|queue|in parallel|at the same time", re.IGNORECASE)
 LOCAL_SPACING_S = 0.004
 """A local server's first refusal comes back in about this time: enough to stop after one or two."""
+
+LOCAL_SLOW_S = 5.0
+"""A local server that takes longer than this for an answer gets no more at once: its queue would only grow."""
 
 _current: ContextVar[tuple[Pacer, Sent] | None] = ContextVar("admission", default=None)
 
@@ -70,6 +78,7 @@ class Pacer:
         *,
         start: int = 4,
         ceiling: int = 4,
+        slow_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         time_scale: float = 1.0,
     ) -> None:
@@ -78,6 +87,7 @@ class Pacer:
         self._law = law
         self._clock = clock
         self._scale = time_scale
+        self._slow = slow_s
         self._at_once = float(max(1, min(start, ceiling)))
         self._crowded_before = False
         self._taken = self.ceiling
@@ -162,7 +172,7 @@ class Pacer:
                     self._cut(sent, max(1, int(self._at_once) // 2), now)
                     if error.retry_after is not None:
                         self._law.pause(now + error.retry_after)
-                elif error is None:
+                elif error is None and (self._slow is None or now - sent.at < self._slow):
                     self._grow()
         self._wake_head()
 
@@ -235,6 +245,19 @@ def note_written() -> None:
         current[0]._written(current[1])
 
 
+def pacer_of(backend: Backend, settings: Settings, capabilities: Capabilities) -> Pacer:
+    """The pacer for a backend, with what its door is known for: hosted servers scale, our own have their slots."""
+    ceiling = {"nim": MOST_AT_ONCE, "openai": MOST_AT_ONCE if backend.remote else MOST_AT_ONCE // 2}
+    return pacer_for(
+        backend.pacing_key,
+        remote=backend.remote,
+        parallel=capabilities.parallel,
+        ceiling=ceiling.get(backend.name),
+        requests_per_minute=settings.requests_per_minute if backend.name in ceiling else None,
+        time_scale=settings.time_scale,
+    )
+
+
 _pacers: dict[str, Pacer] = {}
 _pacers_lock = threading.Lock()
 
@@ -244,13 +267,15 @@ def pacer_for(
     *,
     remote: bool = True,
     parallel: int = 4,
+    ceiling: int | None = None,
     requests_per_minute: int | None = None,
     time_scale: float = 1.0,
 ) -> Pacer:
     """The process's one pacer for a backend's `pacing_key`; made at the first call, whose arguments count.
 
-    `parallel` is `Capabilities.parallel`: where a remote server begins, and where a local one ends (its slots are all
-    there is, a longer queue helps nobody). A later call with a larger `parallel` widens it.
+    `parallel` is `Capabilities.parallel`: how many at once to begin with; `ceiling` the most, by default 32 for a
+    remote server and `parallel` for a local one (its slots are all there is, a longer queue helps nobody). A later
+    call with a larger `parallel` widens it.
     `requests_per_minute` is the user's own cap; without it the limit is found out.
     """
     with _pacers_lock:
@@ -261,7 +286,8 @@ def pacer_for(
                 key,
                 RateLaw(cap=requests_per_minute, spacing=spacing),
                 start=parallel,
-                ceiling=max(parallel, MOST_AT_ONCE) if remote else parallel,
+                ceiling=max(parallel, ceiling or (MOST_AT_ONCE if remote else parallel)),
+                slow_s=None if remote else LOCAL_SLOW_S * time_scale,
                 time_scale=time_scale,
             )
             return pacer

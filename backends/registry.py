@@ -149,7 +149,7 @@ def _whole(env: Mapping[str, str], name: str) -> int | None:
     text = env.get(name, "").strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) and len(text) < 9):
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) > 0):
         raise BadRequest(f"{name} is not a whole number above 0: {one_line(text, 40)!r}", reached=False)
     return int(text)
 
