@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_SYLLABLES = "ba be bi bo bu da de di do du ka ke ki ko ku la le li lo lu ma me mi mo mu na ne ni no nu ra re ri".split()
+_SYLLABLES = [c + v for c in "bdklmnr" for v in "aeiou"]
 _GARBAGE = (
     "I'm sorry, but I can't help with that.",
     "",
