@@ -77,7 +77,8 @@ def continuation(model: Path, prompt: tuple[int, ...], steps: int) -> tuple[int,
     if not loaded:
         raise RuntimeError(f"llama.cpp cannot load {model}")
     params = api.llama_context_default_params()
-    params.n_ctx, params.n_batch, params.n_threads, params.n_threads_batch = 128, 64, 2, 2
+    params.n_ctx, params.n_batch = 128, 64
+    params.n_threads = params.n_threads_batch = 1  # more would wait for each other where the CPU is busy
     context = api.llama_init_from_model(loaded, params)
     if not context:
         raise RuntimeError("llama.cpp cannot make a context for the self-test model")
