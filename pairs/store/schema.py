@@ -254,6 +254,12 @@ CREATE TABLE journal_move (
     at TEXT NOT NULL
 ) STRICT;
 
+-- Which side of a pair's split it is on. A row never changes.
+CREATE TABLE split (
+    pair_id INTEGER PRIMARY KEY REFERENCES pair (id) ON DELETE RESTRICT,
+    side TEXT NOT NULL CHECK (side IN ('train', 'test', 'validation'))
+) STRICT;
+
 -- What a job told the user while nobody may have been looking: topics that ran dry, waits, switches of
 -- backend.
 CREATE TABLE event (
@@ -272,7 +278,7 @@ FROM pair JOIN version ON version.id = pair.version_id;
 
 CREATE VIRTUAL TABLE pair_fts USING fts5 (
     instruction, input, output, spaced,
-    content = 'pair_text', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
+    content = 'pair_text', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
 );
 
 -- A pair and its first version are inserted in either order: whichever comes second finds the other.
