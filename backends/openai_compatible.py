@@ -283,7 +283,7 @@ class ChatServer:
             return parse_json(answer.body)
         except MalformedReply as error:
             said = self._redacted(error.message)
-        raise MalformedReply(f"{self._wire.server}: {said}", status=answer.status)
+        raise MalformedReply(f"{self._wire.server}, HTTP {answer.status}: {said}", status=answer.status)
 
     def _failure(self, answer: Answer, optional: tuple[str, ...]) -> BackendError:
         """The typed error of an answer; a refused field is remembered."""
