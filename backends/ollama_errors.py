@@ -83,7 +83,7 @@ def error_from(
 ) -> BackendError:
     """Our error for an answer with this status (-1: an error line in the middle of a stream) and body."""
     text = message_of(body)
-    said = hide_keys(one_line(text, 240))
+    said = hide_keys(one_line(text, 240)) or (f"HTTP {status}" if status > 0 else "no reason given")
     cls, message, advice = _classify(status, text, said, model, origin)
     return cls(
         message,
@@ -113,7 +113,7 @@ def _classify(status: int, text: str, said: str, model: str, origin: str) -> _Fo
         advice = "Choose a chat model" if "chat" in low or "generate" in low else ""
         return BadRequest, f"the model cannot do that: {said}", advice
     if 400 <= status < 500:
-        return BadRequest, f"Ollama refused the request: {said or f'HTTP {status}'}", ""
+        return BadRequest, f"Ollama refused the request: {said}", ""
     if any(mark in low for mark in _OFFLINE):
         return (
             NotReachable,
@@ -123,14 +123,13 @@ def _classify(status: int, text: str, said: str, model: str, origin: str) -> _Fo
     advice = next((advice for mark, advice in _LOAD_ADVICE if mark in low), "")
     if not advice and ("llama-server" in low or "runner" in low or "running the model" in low):
         advice = "See the log of the Ollama server; a smaller model or num_ctx may help"
-    shown = f" (HTTP {status})" if status > 0 and not said else ""
-    return Unavailable, f"Ollama could not answer{shown}: {said or 'no reason given'}", advice
+    return Unavailable, f"Ollama could not answer: {said}", advice
 
 
 def _by_status(status: int, low: str, said: str, name: str, where: str) -> _Found | None:
     """What the status alone decides, whatever the words."""
     if status == 401 or (status == -1 and low.startswith("unauthorized")):
-        return Unauthorized, f"Ollama{where} wants a sign-in: {said or 'unauthorized'}", "Run: ollama signin"
+        return Unauthorized, f"Ollama{where} wants a sign-in: {said}", "Run: ollama signin"
     if status == 402:
         return OutOfCredit, f"no credit left: {said}", "Check the plan at ollama.com"
     if status == 403 and not low.strip():
@@ -140,13 +139,13 @@ def _by_status(status: int, low: str, said: str, name: str, where: str) -> _Foun
         return Unauthorized, f"forbidden{where}: {said}", ""
     if status == 404 and "model" not in low:
         advice = "Update Ollama, or check the address (OLLAMA_HOST)"
-        return BadRequest, f"the server{where} does not know this request: {said or 'HTTP 404'}", advice
+        return BadRequest, f"the server{where} does not know this request: {said}", advice
     if status == 408:
         return TimedOut, f"the server{where} gave up waiting: {said}", ""
     if status == 410:
         return NoSuchModel, f"{name} was retired: {said}", "Choose another model"
     if status == 429:
-        return RateLimited, f"too many requests: {said or 'HTTP 429'}", ""
+        return RateLimited, f"too many requests: {said}", ""
     if status == 499:
         return Cancelled, f"the request was cancelled: {said}", ""
     if status == 503 and "busy" in low:
