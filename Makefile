@@ -21,7 +21,11 @@ test: lint
 	@$(BIN)/pytest -n $(JOBS)
 
 bench: install-dev
-	@for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python "$$benchmark" $(ARGS) || exit 1; done
+	@for benchmark in $(BENCHMARKS); do \
+		echo "== $$benchmark $(ARGS)"; $(BIN)/python "$$benchmark" $(ARGS); code=$$?; \
+		if [ $$code -eq 2 ]; then echo "left out: make bench BENCHMARKS=$$benchmark ARGS='...'"; \
+		elif [ $$code -ne 0 ]; then exit $$code; fi; \
+	done
 
 faults: install-dev
 	@$(BIN)/pytest -m faults

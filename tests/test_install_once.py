@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> install.Place:
     place = install.Place(tmp_path)
     place.python.parent.mkdir(parents=True)
     place.python.touch()
-    stamp = {"digest": install.digest(place), "root": str(tmp_path), "dev": False, "cmake_args": None}
+    stamp = {"digest": install.digest(place), "root": str(tmp_path), "dev": False, "wishes": {}}
     place.stamp.write_text(json.dumps(stamp))
     return place
 
@@ -67,11 +67,18 @@ def test_new_cmake_arguments_are_a_reason_to_build_again(
 def test_cmake_arguments_of_the_last_time_stay_in_force(
     place: install.Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stamp = json.loads(place.stamp.read_text()) | {"cmake_args": "-DGGML_VULKAN=ON"}
+    stamp = json.loads(place.stamp.read_text()) | {"wishes": {"CMAKE_ARGS": "-DGGML_VULKAN=ON"}}
     place.stamp.write_text(json.dumps(stamp))
     assert install.is_current(place, dev=False)
     monkeypatch.setenv("CMAKE_ARGS", "-DGGML_VULKAN=ON")
     assert install.is_current(place, dev=False)
+
+
+def test_a_wheel_of_the_last_time_yields_to_new_cmake_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_VULKAN=ON")
+    monkeypatch.delenv("PAIRSMITH_LLAMA_WHEEL", raising=False)
+    found: dict[str, object] = {"wishes": {"PAIRSMITH_LLAMA_WHEEL": "a.whl"}}
+    assert install.wishes(found) == {"CMAKE_ARGS": "-DGGML_VULKAN=ON"}
 
 
 def test_a_broken_stamp_is_no_stamp(place: install.Place) -> None:

@@ -4,7 +4,8 @@
 
 Needs only the standard library, a C++ compiler and pip's own configuration. Does nothing, at once, if nothing
 has changed since the last time. Variables: CMAKE_ARGS (passed through to llama.cpp's build),
-PAIRSMITH_LLAMA_WHEEL (a ready llama-cpp-python wheel to install instead of building one).
+PAIRSMITH_LLAMA_WHEEL (a ready llama-cpp-python wheel to install instead of building one); they stay in force
+until one of them is given anew.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from steps import Failed, Screen, Step
 
 ROOT = Path(__file__).resolve().parents[1]
 INPUTS = ("pyproject.toml", "constraints.txt", "tools/install.py", "tools/build_llama.py", "tools/steps.py")
+VARIABLES = ("CMAKE_ARGS", "PAIRSMITH_LLAMA_WHEEL")
 SELF_TEST_S = 120
 SELF_TEST_FAILED = 3
 NO_COMPILER = """\
@@ -70,7 +72,6 @@ def digest(place: Place) -> str:
     told = hashlib.sha256(str(place.root).encode())
     for name in INPUTS:
         told.update((place.root / name).read_bytes())
-    told.update(os.environ.get("PAIRSMITH_LLAMA_WHEEL", "").encode())
     return told.hexdigest()
 
 
@@ -83,11 +84,18 @@ def stamped(place: Place) -> dict[str, object]:
     return {}
 
 
+def wishes(found: dict[str, object]) -> dict[str, str]:
+    """The user's variables: those that are set now, else those of the last time, which stay in force."""
+    given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    kept = found.get("wishes")
+    return given or (kept if isinstance(kept, dict) else {})
+
+
 def is_current(place: Place, dev: bool) -> bool:
-    """Whether there is nothing to do. CMAKE_ARGS that are no longer set do not undo what they did."""
+    """Whether there is nothing to do."""
     found = stamped(place)
-    same_build = os.environ.get("CMAKE_ARGS") in (None, "", found.get("cmake_args"))
-    return found.get("digest") == digest(place) and same_build and (not dev or found.get("dev") is True)
+    same = found.get("digest") == digest(place) and found.get("wishes") == wishes(found)
+    return same and (not dev or found.get("dev") is True)
 
 
 @contextlib.contextmanager
@@ -302,7 +310,10 @@ def install(place: Place, dev: bool) -> None:
     make_venv(place, screen)
     was = stamped(place)
     dev = dev or was.get("dev") is True
-    place.stamp.unlink(missing_ok=True)
+    wished = wishes(was)
+    os.environ.update(wished)
+    stamp = {"digest": "", "root": str(place.root), "dev": dev, "wishes": wished}
+    place.stamp.write_text(json.dumps(stamp), encoding="utf-8")
     torch = torch_choice(pinned(place, "torch"), gpu, machine.system)
     llama = Llama(place, screen, machine, pinned(place, build_llama.NAME))
     try:
@@ -316,13 +327,7 @@ def install(place: Place, dev: bool) -> None:
         title = llama.settle(packages)
     finally:
         screen.stop()
-    stamp = {
-        "digest": digest(place),
-        "root": str(place.root),
-        "dev": dev,
-        "cmake_args": os.environ.get("CMAKE_ARGS") or was.get("cmake_args"),
-    }
-    place.stamp.write_text(json.dumps(stamp), encoding="utf-8")
+    place.stamp.write_text(json.dumps({**stamp, "digest": digest(place)}), encoding="utf-8")
     screen.say(f"Ready: .venv/bin/pairsmith, llama.cpp {title}")
 
 
