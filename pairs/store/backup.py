@@ -11,7 +11,7 @@ from pairsmith.backends.text import one_line
 from ..errors import PairsmithError
 from .connection import connect_reading
 from .driver import sqlite3
-from .errors import WorkspaceExists, damaged, from_os, translated
+from .errors import DRIVER_ERRORS, WorkspaceExists, damaged, from_os, translated
 from .file_probe import check_file
 from .publish import discard, publish_new, temporary_name
 
@@ -45,7 +45,7 @@ def backup_workspace(
         rows = _copy(source, temporary, progress)
         _verify(temporary, rows, source)
         publish_new(temporary, target)
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         raise translated(error, target) from error
     except OSError as error:
         raise from_os(error, target) from error

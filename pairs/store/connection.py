@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .driver import sqlite3
-from .errors import WorkspaceRefused, translated
+from .errors import DRIVER_ERRORS, WorkspaceRefused, translated
 
 BUSY_MS = 10_000
 """How long a connection waits for another process's lock before it gives up."""
@@ -51,7 +51,7 @@ def connect_writing(path: Path, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection
             expected = dict(_WRITING)[name]
             if conn.execute(f"PRAGMA {name}").fetchone()[0] != expected:
                 raise WorkspaceRefused(f"{path}: this SQLite does not obey PRAGMA {name}")
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         conn.close()
         raise translated(error, path) from error
     except BaseException:
@@ -82,7 +82,7 @@ def _probed(path: Path, mode: str, busy_ms: int) -> sqlite3.Connection:
         conn.execute("PRAGMA query_only = 1")
         conn.execute("PRAGMA cache_size = -8000")
         conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         conn.close()
         raise translated(error, path) from error
     return conn
@@ -98,13 +98,13 @@ def _connect(path: Path, mode: str, busy_ms: int) -> sqlite3.Connection:
             check_same_thread=False,
             cached_statements=256,
         )
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         raise translated(error, path) from error
     try:
         for name, value in _COMMON:
             conn.execute(f"PRAGMA {name} = {value}")
         conn.create_function("pairsmith_unhex", 1, bytes.fromhex, deterministic=True)
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         conn.close()
         raise translated(error, path) from error
     return conn

@@ -83,8 +83,18 @@ def result_code(error: BaseException) -> int:
     return int(getattr(error, "sqlite_errorcode", 0) or 0)
 
 
-def translated(error: sqlite3.Error, path: Path, holder_pid: int | None = None) -> BaseException:
+DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a call of the driver can raise. A damaged file makes text that is no UTF-8, in rows or in SQLite's
+messages.
+"""
+
+
+def translated(
+    error: sqlite3.Error | UnicodeDecodeError, path: Path, holder_pid: int | None = None
+) -> BaseException:
     """The store's error for a driver's error, or the same error where it is a bug of ours."""
+    if isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in str(error):
+        return damaged(path, "it holds text that is not UTF-8")
     code = result_code(error)
     primary = code & 0xFF
     name = one_line(str(path))

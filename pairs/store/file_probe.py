@@ -11,7 +11,7 @@ from pathlib import Path
 from pairsmith.backends.text import one_line
 
 from .driver import sqlite3
-from .errors import WorkspaceMissing, WorkspaceRefused, damaged, from_os, translated
+from .errors import DRIVER_ERRORS, WorkspaceMissing, WorkspaceRefused, damaged, from_os, translated
 from .schema import APPLICATION_ID, SCHEMA_VERSION
 
 _MAGIC = b"SQLite format 3\0"
@@ -79,7 +79,7 @@ def check_connection(path: Path, conn: sqlite3.Connection) -> int:
         _check_identity(path, application_id & 0xFFFFFFFF, version)
         tables = {row[0] for row in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         conn.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         refused = translated(error, path)
         if refused is error:
             raise damaged(path, str(error)) from error

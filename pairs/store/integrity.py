@@ -14,7 +14,7 @@ from pairsmith.backends.text import one_line
 
 from .connection import connect_reading, connect_writing
 from .driver import sqlite3, wal_bug
-from .errors import WorkspaceRefused, result_code, translated
+from .errors import DRIVER_ERRORS, WorkspaceRefused, result_code, translated
 from .file_probe import check_connection, check_file
 from .pair_rows import content_hash, prepare_text
 
@@ -51,7 +51,7 @@ def check_workspace(
         if deep:
             problems += _guarded(lambda c: _texts(c, progress), conn)
         return problems
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         raise translated(error, path) from error
     finally:
         conn.close()
@@ -64,6 +64,8 @@ def _guarded(
     try:
         for problem in check(conn):
             found.append(problem)
+    except UnicodeDecodeError:
+        found.append(Problem("damaged", "it holds text that is not UTF-8"))
     except sqlite3.DatabaseError as error:
         if result_code(error) & 0xFF != _CORRUPT:
             raise

@@ -8,7 +8,7 @@ from pathlib import Path
 from .backup import backup_workspace
 from .connection import connect_writing
 from .driver import sqlite3
-from .errors import damaged, translated
+from .errors import DRIVER_ERRORS, damaged, translated
 from .schema import APPLICATION_ID, MIGRATIONS
 from .writer import transact
 
@@ -31,25 +31,28 @@ def migrate(path: Path, migrations: Sequence[str] = MIGRATIONS) -> Path | None:
     try:
         if _version(conn) >= len(migrations):
             return None
-        backup = _free_name(path, f"before-v{len(migrations)}")
-        backup_workspace(path, backup)
         # Rebuilding a table under foreign keys would delete what refers to it; they are checked before the
         # commit.
         conn.execute("PRAGMA foreign_keys = 0")
-        transact(conn, lambda c: _apply(c, path, migrations))
-        return backup
-    except sqlite3.Error as error:
+        return transact(conn, lambda c: _apply(c, path, migrations))
+    except DRIVER_ERRORS as error:
         raise translated(error, path) from error
     finally:
         conn.close()
 
 
-def _apply(conn: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+def _apply(conn: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> Path | None:
+    # With the write lock held: another process that migrates waits here and then finds it done.
+    if _version(conn) >= len(migrations):
+        return None
+    backup = _free_name(path, f"before-v{len(migrations)}")
+    backup_workspace(path, backup)
     for script in migrations[_version(conn) :]:
         _run_script(conn, script)
     if broken := conn.execute("PRAGMA foreign_key_check").fetchall():
         raise damaged(path, f"{len(broken)} rows refer to rows that are not there")
     conn.execute(f"PRAGMA user_version = {len(migrations)}")
+    return backup
 
 
 def _version(conn: sqlite3.Connection) -> int:

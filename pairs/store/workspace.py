@@ -22,7 +22,7 @@ from ..errors import PairsmithError, UsageError
 from .clock import now
 from .connection import connect_reading, connect_writing
 from .driver import sqlite3, wal_bug
-from .errors import WorkspaceExists, WorkspaceReadOnly, from_os, translated
+from .errors import DRIVER_ERRORS, WorkspaceExists, WorkspaceReadOnly, from_os, translated
 from .file_probe import check_connection, check_file
 from .identity import new_uid
 from .joblock import WRITING, JobLock
@@ -75,7 +75,7 @@ class Workspace:
             finally:
                 if conn.in_transaction:
                     conn.execute("ROLLBACK")
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             found = translated(error, self.path, self._holder_pid())
             if found is error:
                 raise
@@ -217,7 +217,7 @@ def create_workspace(
     try:
         _make_file(temporary, values)
         publish_new(temporary, path)
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         raise translated(error, path) from error
     except OSError as error:
         raise from_os(error, path) from error

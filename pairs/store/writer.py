@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .driver import sqlite3
-from .errors import translated
+from .errors import DRIVER_ERRORS, translated
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -90,7 +90,7 @@ class Writer:
             if self._conn is None:
                 self._conn = self._connect()
             return transact(self._conn, work)
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             error_for_caller = translated(error, self._path, self._holder_pid())
             if error_for_caller is error:
                 raise
