@@ -36,7 +36,6 @@ from .ollama_library import (
     unload_model,
 )
 from .ollama_reply import (
-    AnswerOnly,
     Piece,
     completion_of,
     join_pieces,
@@ -48,6 +47,7 @@ from .ollama_reply import (
 from .ollama_window import check_after, check_before
 from .ollama_wire import Wire
 from .protocol import Capabilities, Chunk, Completion, Health, ModelInfo, Request, Scored, ScoreRequest
+from .reasoning import ReasoningGate
 from .registry import Settings
 from .text import one_line
 
@@ -104,7 +104,7 @@ class OllamaBackend:
     async def health(self) -> Health:
         """Told apart: not installed, not started, something else there, model missing, embedding model."""
         ask = self._ask_again if self.model else None
-        health = await check_health(self._wire, self.model, ask, here=self._here, warning=self._warning)
+        health = await check_health(self._wire, self.model, ask, warning=self._warning)
         if health.ok and self._here and self.remote:
             summary = f"{health.summary}, runs in Ollama's cloud: data leaves this machine"
             return replace(health, summary=summary)
@@ -162,12 +162,12 @@ class OllamaBackend:
         left = max(0.0, request.deadline_s - (time.monotonic() - began))
         sent = time.monotonic()
         pieces: list[Piece] = []
-        answer = AnswerOnly()
+        gate = ReasoningGate()
         lines = self._wire.lines(path, body, deadline_s=left, completion=True)
         try:
             async for line in lines:
                 pieces.append(read_piece(line))
-                if text := answer.feed(pieces[-1].text):
+                if text := gate.feed(pieces[-1].text):
                     yield Chunk(text)
                 if pieces[-1].done:
                     break
@@ -176,7 +176,7 @@ class OllamaBackend:
         piece = require_done(join_pieces(pieces) if pieces else None)
         latency = time.monotonic() - sent
         await self._check_window(piece, texts, facts, len(request.messages))
-        yield Chunk(answer.rest(), self._completion(request, piece, texts, latency))
+        yield Chunk(gate.finish(), self._completion(request, piece, texts, latency))
 
     async def score(self, request: ScoreRequest) -> Scored:
         """Probabilities from the log probabilities of one or two generated tokens, one suffix a call.
@@ -258,8 +258,12 @@ class OllamaBackend:
     def _num_ctx(self, facts: ModelFacts) -> int:
         """Tokens of context to ask for: the same on every call, never more than the model was made for."""
         own = facts.context_length
-        default = own if self.remote and own else DEFAULT_NUM_CTX
+        default = own if own and self._in_cloud(facts) else DEFAULT_NUM_CTX
         return max(4, min(self._settings.n_ctx or default, own or 1 << 30))
+
+    def _in_cloud(self, facts: ModelFacts) -> bool:
+        """Whether Ollama's cloud runs the model: there our num_ctx costs nothing and decides nothing."""
+        return facts.remote or is_cloud_name(self.model) or self.origin == CLOUD_ORIGIN
 
     def _window(self, facts: ModelFacts) -> int:
         """Tokens of context that there really are, as far as known."""
@@ -267,7 +271,7 @@ class OllamaBackend:
 
     async def _check_window(self, piece: Piece, texts: list[str], facts: ModelFacts, turns: int) -> None:
         """Raise `ContextOverflow` if the counts betray a cut. After a load, ask what was allocated."""
-        if facts.remote:
+        if self._in_cloud(facts):
             return
         if not self._context_checked or piece.timings.get("load_duration", 0) > _RELOADED_NS:
             self._context_checked = True

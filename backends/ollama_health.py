@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import Awaitable, Callable
 
-from .errors import BackendError, NoSuchModel, NotReachable
+from .errors import BackendError, NoSuchModel
 from .ollama_library import CVE, SAFE_SINCE, ModelFacts, ask_version, list_models, near_names, read_version
 from .ollama_wire import Wire
 from .protocol import Health
@@ -18,20 +16,17 @@ async def check_health(
     model: str,
     ask: Callable[[], Awaitable[ModelFacts]] | None,
     *,
-    here: bool,
     warning: str = "",
 ) -> Health:
     """Told apart: not installed, not started, something else there, model missing, model that cannot chat.
 
-    `ask` fetches the model's facts (None: only the server is looked at); `here` says that the address is this
-    machine's, so that a missing program explains the silence. Never raises `BackendError`.
+    `ask` fetches the model's facts (None: only the server is looked at). Never raises `BackendError`.
     """
+    await wire.look_for_program()
     try:
         version = await ask_version(wire)
-    except NotReachable as problem:
-        return await _unreachable(wire, problem, here, warning)
     except BackendError as problem:
-        return Health(False, problem.message, problem.advice, error=problem)
+        return Health(False, problem.message, f"{problem.advice}. {warning}".strip(". "), error=problem)
     try:
         facts = await ask() if ask is not None else ModelFacts()
     except NoSuchModel as problem:
@@ -52,16 +47,6 @@ def _ready(version: str, warning: str) -> Health:
         summary += f" (security hole {CVE})"
         advice = f"Update Ollama to 0.17.1 or later: {CVE} is fixed there. {advice}".strip()
     return Health(True, summary, advice, version)
-
-
-async def _unreachable(wire: Wire, problem: NotReachable, here: bool, warning: str) -> Health:
-    summary, advice = f"nothing answers at {wire.origin}", "Check OLLAMA_HOST and the network"
-    if here and await asyncio.to_thread(shutil.which, "ollama") is None:
-        summary = f"not installed: {summary}, and there is no ollama program here"
-        advice = "Install it from https://ollama.com/download, or set OLLAMA_HOST"
-    elif here:
-        summary, advice = f"not started: {summary}", "Start it with: ollama serve"
-    return Health(False, summary, f"{advice}. {warning}" if warning else advice, None, problem)
 
 
 async def _no_model(wire: Wire, model: str, problem: NoSuchModel, version: str) -> Health:

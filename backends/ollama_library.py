@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from .errors import BackendError, BadRequest, MalformedReply, NoSuchModel
+from .json_text import count
 from .ollama_wire import Wire
 from .protocol import ModelInfo
 from .text import one_line
@@ -284,7 +285,7 @@ def _name_of(entry: Mapping[str, Any]) -> str:
 
 
 def _positive(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 62 else None
+    return count(value) or None
 
 
 def same_model(one: str, other: str) -> bool:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import MalformedReply
+from .json_text import count, number
 from .ollama_errors import DEGENERATE_ADVICE, DegenerateOutput
 from .ollama_window import Counts, estimate_tokens
 from .protocol import Completion, FinishReason, TokenLogprob, Usage, choice_of
-from .text import one_line
+from .reasoning import split_reasoning
+from .text import clean, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,17 @@ def read_piece(raw: Mapping[str, Any]) -> Piece:
         raise MalformedReply(f"reply with a field of the wrong kind: {_sample(raw)}")
     model = raw.get("model")
     return Piece(
-        text=text,
-        thinking=thinking,
+        text=clean(text)[0],
+        thinking=clean(thinking)[0],
         done=done,
         done_reason=reason if isinstance(reason, str) and reason else None,
-        counts=Counts(_count(raw.get("prompt_eval_count")), _count(raw.get("eval_count"))),
+        counts=Counts(count(raw.get("prompt_eval_count")), count(raw.get("eval_count"))),
         logprobs=_read_logprobs(raw.get("logprobs")),
-        model=model if isinstance(model, str) and model else None,
+        model=one_line(model, 200) if isinstance(model, str) and model else None,
         timings={
             key: value
             for key in ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
-            if (value := _count(raw.get(key))) is not None
+            if (value := count(raw.get(key))) is not None
         },
     )
 
@@ -100,7 +102,7 @@ def completion_of(
     details: Mapping[str, Any] | None = None,
 ) -> Completion:
     """The completion that a finished reply holds. Raises `MalformedReply` where there is no text in it."""
-    text, inline = split_thinking(piece.text)
+    text, inline = split_reasoning(piece.text)
     reasoning = "\n".join(part for part in (piece.thinking, inline) if part) or None
     finish = finish_of(piece, num_predict, text if schema else None)
     if not text.strip() and finish == "stop":
@@ -150,21 +152,6 @@ def finish_of(piece: Piece, num_predict: int | None, schema_text: str | None = N
     raise MalformedReply(f"the model ended for an unexpected reason: {one_line(reason, 60)}")
 
 
-def split_thinking(text: str) -> tuple[str, str]:
-    """(answer, reasoning): takes an inline <think> block off the front, also where its opening tag is missing.
-
-    A block that never closes leaves no answer.
-    """
-    bare = text.lstrip()
-    if bare.startswith("<think>"):
-        reasoning, closed, answer = bare[len("<think>") :].partition("</think>")
-        return (answer.lstrip("\n"), reasoning.strip()) if closed else ("", reasoning.strip())
-    reasoning, closed, answer = text.partition("</think>")
-    if closed and "<think>" not in reasoning:
-        return answer.lstrip("\n"), reasoning.strip()
-    return text, ""
-
-
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
@@ -189,20 +176,10 @@ def _read_logprobs(raw: Any) -> tuple[TokenLogprob, ...]:
 def _token(entry: Any) -> tuple[str, float] | None:
     if not isinstance(entry, dict):
         return None
-    token, logprob = entry.get("token"), entry.get("logprob")
-    if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
+    token, value = entry.get("token"), number(entry.get("logprob"))
+    if not isinstance(token, str) or value is None:
         return None
-    try:
-        value = float(logprob)
-    except OverflowError:
-        return None
-    return (token, min(value, 0.0)) if math.isfinite(value) and value <= 1e-3 else None
-
-
-def _count(value: Any) -> int | None:
-    """A count of tokens or nanoseconds; None for what is not a sane one."""
-    sane = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
-    return value if sane else None
+    return (clean(token)[0], min(value, 0.0)) if value <= 1e-3 else None
 
 
 def _sample(raw: Mapping[str, Any]) -> str:
@@ -224,30 +201,3 @@ def probabilities_of(logprobs: Sequence[TokenLogprob], choices: Sequence[str]) -
             found[index] += math.exp(logprob)
     mass = sum(found)
     return tuple(p / mass for p in found) if mass > 1 else tuple(found)
-
-
-class AnswerOnly:
-    """Holds back a <think> block that a stream begins with."""
-
-    def __init__(self) -> None:
-        self._held = ""
-        self._open = False
-
-    def feed(self, text: str) -> str:
-        """What of the answer can be shown after this piece."""
-        if self._open:
-            return text
-        self._held += text
-        bare = self._held.lstrip()
-        if bare.startswith("<think>"):
-            if "</think>" not in bare:
-                return ""
-        elif "<think>".startswith(bare):
-            return ""
-        self._open = True
-        return self.rest()
-
-    def rest(self) -> str:
-        """What is still held at the end, reasoning taken off."""
-        answer, self._held = split_thinking(self._held)[0], ""
-        return answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .errors import BackendError, MalformedReply, NotReachable, TimedOut
 from .http import CONNECT_S, KEEP_ALIVE_S, MOST_BYTES
 from .http_errors import hide_keys, retry_after
 from .keys import Secret
+from .local_only import is_local_host
 from .ollama_errors import error_from
 from .pacing import note_written
 from .text import one_line
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 MAX_STREAM_BYTES: Final = 64 << 20
 """A streamed answer takes some 100 bytes a token, and several times that with logprobs."""
 MAX_LINE_BYTES: Final = 1 << 20
+_SEPARATORS: Final = {
+    char.encode(): f"\\u{ord(char):04x}".encode() for char in ("\u0085", "\u2028", "\u2029")
+}
 _CALL: Final = "pairsmith.call"
 
 
@@ -76,6 +81,11 @@ class Wire:
         self._key = key
         self._client: AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._installed = True
+
+    async def look_for_program(self) -> None:
+        """See anew whether there is an `ollama` program on this machine: it decides what the advice is."""
+        self._installed = await asyncio.to_thread(shutil.which, "ollama") is not None
 
     async def get(self, path: str, *, deadline_s: float) -> dict[str, Any]:
         """The JSON object at a path. Raises `BackendError`."""
@@ -177,6 +187,7 @@ class Wire:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             made = await asyncio.to_thread(self._build)
+            await self.look_for_program()
             if self._client is None or self._loop is not loop:
                 self._client, self._loop = made, loop
         return self._client
@@ -219,6 +230,15 @@ class Wire:
             retry_after=retry_after(response.headers),
         )
 
+    def _not_reachable(self) -> NotReachable:
+        silent = f"nothing answers at {self.origin}"
+        if not is_local_host(self._address.host):
+            return NotReachable(silent, advice="Check OLLAMA_HOST and the network")
+        if not self._installed:
+            advice = "Install it from https://ollama.com/download, or set OLLAMA_HOST"
+            return NotReachable(f"Ollama is not installed here, and {silent}", advice=advice)
+        return NotReachable(f"Ollama is not started: {silent}", advice="Start it with: ollama serve")
+
     @contextlib.contextmanager
     def _translated(self, call: _Call) -> Iterator[None]:
         """Every failure becomes a `BackendError`, without the chain of causes: those hold headers and bodies."""
@@ -242,8 +262,7 @@ class Wire:
         timed_out = isinstance(problem, TimeoutError | httpx.TimeoutException)
         broken = isinstance(problem, OSError | httpx.TransportError)
         if (timed_out or broken) and not call.sent:
-            advice = "Start it with: ollama serve; or set OLLAMA_HOST"
-            return NotReachable(f"no Ollama answers at {self.origin}", advice=advice)
+            return self._not_reachable()
         if timed_out:
             advice = "A model that is being loaded may need longer: try again, or allow more time"
             return TimedOut(f"no complete answer from {self.origin} in time", advice=advice)
@@ -266,6 +285,8 @@ class _CappedTransport(httpx.AsyncBaseTransport):
         call = request.extensions.get(_CALL, _Call())
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _CappedStream(response.stream, call.cap)
+        if call.cap.line is not None:
+            response.stream = _OneLinePerObject(response.stream)
         return response
 
     async def aclose(self) -> None:
@@ -290,3 +311,31 @@ class _CappedStream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+class _OneLinePerObject(httpx.AsyncByteStream):
+    """Writes those three characters as JSON escapes that Python takes for ends of lines, and JSON for text."""
+
+    def __init__(self, inner: httpx.AsyncByteStream) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        held = b""
+        async for chunk in self._inner:
+            data = held + chunk
+            cut = _half_separator(data)
+            held = data[len(data) - cut :]
+            if whole := data[: len(data) - cut]:
+                for raw, escaped in _SEPARATORS.items():
+                    whole = whole.replace(raw, escaped)
+                yield whole
+        if held:
+            yield held
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _half_separator(data: bytes) -> int:
+    """How many bytes at the end may be the beginning of a separator."""
+    return next((n for n in (2, 1) if any(data.endswith(raw[:n]) and len(raw) > n for raw in _SEPARATORS)), 0)

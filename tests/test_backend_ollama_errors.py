@@ -249,8 +249,8 @@ def test_no_answer_about_the_server_raises_anything_but_a_backend_error(
     runner: asyncio.Runner, body: bytes, where: str
 ) -> None:
     class Odd(OllamaServer):
-        def answer(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Answer:
-            return Answer(200, body) if path == where else super().answer(method, path, headers, content)
+        def respond(self, method: str, path: str, content: bytes) -> Answer:
+            return Answer(200, body) if path == where else super().respond(method, path, content)
 
     async def play() -> None:
         async with Odd() as server:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
-from pairsmith.backends import ollama_health
 from pairsmith.backends.errors import BadRequest, NoSuchModel, NotAllowed, NotReachable
 from pairsmith.backends.ollama import OllamaBackend, open_ollama
 from pairsmith.backends.ollama_host import parse_host
@@ -38,22 +38,26 @@ async def test_a_server_with_the_model_is_ready() -> None:
         assert server.completions == 0
 
 
-async def test_not_installed_and_not_started_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("program", "state", "advice"),
+    [(None, "not installed", "ollama.com/download"), ("/usr/bin/ollama", "not started", "ollama serve")],
+)
+async def test_not_installed_and_not_started_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, program: str | None, state: str, advice: str
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: program)
     backend = open_ollama("llama3.2", Settings(ollama_host=await closed_url()))
-    monkeypatch.setattr(ollama_health.shutil, "which", lambda _: None)
     health = await backend.health()
     assert not health.ok
-    assert health.summary.startswith("not installed")
-    assert "ollama.com/download" in health.advice
+    assert state in health.summary
+    assert advice in health.advice
     assert isinstance(health.error, NotReachable)
-    monkeypatch.setattr(ollama_health.shutil, "which", lambda _: "/usr/bin/ollama")
-    health = await backend.health()
-    assert health.summary.startswith("not started")
-    assert "ollama serve" in health.advice
+    with pytest.raises(NotReachable, match=state):
+        await backend.complete(HELLO)
 
 
 async def test_a_reachable_server_needs_no_program_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ollama_health.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     async with OllamaServer() as server:
         assert (await opened(server).health()).ok
 
@@ -82,7 +86,7 @@ async def test_an_embedding_model_cannot_chat() -> None:
 
 async def test_something_else_on_the_port_is_not_called_ollama() -> None:
     class Other(OllamaServer):
-        def answer(self, *_: Any) -> Answer:
+        def respond(self, *_: Any) -> Answer:
             return Answer(200, b'{"hello":"world"}')
 
     async with Other() as server:
@@ -236,9 +240,9 @@ def test_what_is_no_address_is_refused_without_showing_a_password(text: str) -> 
 
 async def test_a_path_before_the_api_is_kept() -> None:
     class Behind(OllamaServer):
-        def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        def respond(self, method: str, path: str, body: bytes) -> Answer:
             assert path.startswith("/ollama/")
-            return super().answer(method, path.removeprefix("/ollama"), headers, body)
+            return super().respond(method, path.removeprefix("/ollama"), body)
 
     async with Behind() as server:
         backend = open_ollama("llama3.2", Settings(ollama_host=f"{server.url}/ollama/"))

@@ -64,7 +64,7 @@ async def test_a_line_without_completed_does_not_undo_what_was_there() -> None:
     ]
 
     class Odd(OllamaServer):
-        def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        def respond(self, method: str, path: str, body: bytes) -> Answer:
             return as_lines(lines)
 
     async with Odd() as server:
@@ -100,7 +100,7 @@ async def test_an_error_in_the_middle_of_a_pull_is_raised(said: str, kind: type[
 
 async def test_a_pull_that_just_ends_is_not_a_success() -> None:
     class Cut(OllamaServer):
-        def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        def respond(self, method: str, path: str, body: bytes) -> Answer:
             return as_lines([{"status": "pulling manifest"}])
 
     async with Cut() as server:
@@ -181,11 +181,11 @@ async def test_a_gguf_becomes_a_model_with_template_system_parameters_and_progre
         assert uploads[-1] == len(content)
         assert (steps[-1].status, steps[-1].done) == ("success", True)
         assert (await opened(server, "my-gpt2").health()).ok
-        posted = [path for method, path, _, _ in server.requests if method == "POST"]
+        posted = [r.path for r in server.requests if r.method == "POST"]
         assert posted.count(f"/api/blobs/{digest}") == 1
 
         await backend.create_model("again", gguf, template=TEMPLATE)
-        posted = [path for method, path, _, _ in server.requests if method == "POST"]
+        posted = [r.path for r in server.requests if r.method == "POST"]
         assert posted.count(f"/api/blobs/{digest}") == 1
         await backend.close()
 

@@ -77,11 +77,11 @@ async def test_the_allocated_context_is_asked_for_once_and_again_after_a_load() 
         backend = opened(server)
         for _ in range(3):
             await backend.complete(ask("Hello"))
-        asked = [path for _, path, _, _ in server.requests].count("/api/ps")
+        asked = [r.path for r in server.requests].count("/api/ps")
         assert asked == 1
         server.loaded.clear()
         await backend.complete(ask("Hello"))
-        assert [path for _, path, _, _ in server.requests].count("/api/ps") == 2
+        assert [r.path for r in server.requests].count("/api/ps") == 2
         await backend.close()
 
 

@@ -18,8 +18,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
+from tests.servers.http_server import HttpServer, Incoming, Outgoing
 from tests.servers.ollama_plays import (
     PLAYS,
     Answer,
@@ -91,8 +92,13 @@ def echo(request: Json) -> str:
     return f"You said: {messages[-1].get('content', '')}"
 
 
-@dataclass
-class OllamaServer:
+@dataclass(frozen=True)
+class _Played(Outgoing):
+    answer: Answer = field(default_factory=Answer)
+
+
+@dataclass(eq=False)
+class OllamaServer(HttpServer):
     """The server and everything a test may want to set or see.
 
     `plays`: names of faults, one taken off for each completion request; `always`: one for all of them.
@@ -103,7 +109,6 @@ class OllamaServer:
     version: str = "0.33.0"
     plays: Iterable[str | Play] = ()
     always: str | Play | None = None
-    host: str = "127.0.0.1"
     port: int = 0
     allocate: int | None = None
     """The context that is really allocated, where it is less than asked for (too little memory)."""
@@ -116,10 +121,9 @@ class OllamaServer:
     pull_delay: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__init__(Outgoing(), self.port)
         self.installed = {model.name: model for model in self.models}
         self.script: deque[str | Play] = deque(self.plays)
-        self.requests: list[tuple[str, str, dict[str, str], Any]] = []
-        """(method, path, headers, JSON body or bytes) of every request, completions and others."""
         self.bodies: list[Json] = []
         """The JSON bodies of the completion requests."""
         self.loaded: dict[str, tuple[int, bool]] = {}
@@ -130,53 +134,35 @@ class OllamaServer:
         self.created: dict[str, Json] = {}
         self.disconnects = 0
         """How often a client went away before it had its answer."""
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._readers: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
 
     @property
     def completions(self) -> int:
         """How many completion requests came in, answered or not."""
         return len(self.bodies)
 
-    @property
-    def url(self) -> str:
-        """http://127.0.0.1:PORT"""
-        return f"http://{self.host}:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, self.host, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def answer(self, incoming: Incoming) -> Outgoing:
+        return _Played(answer=self.respond(incoming.method, incoming.path, incoming.body))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+        self._readers[writer] = reader
         try:
-            while (request := await _read_request(reader)) is not None:
-                method, path, headers, body = request
-                answer = self.answer(method, path, headers, body)
-                if not await _write(reader, writer, answer, method):
-                    self.disconnects += 1
-                    return
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return
+            await super()._serve(reader, writer)
         finally:
-            self._tasks.discard(task)
-            writer.close()
+            del self._readers[writer]
+
+    async def _write(self, writer: asyncio.StreamWriter, out: Outgoing) -> bool:
+        assert isinstance(out, _Played)
+        there = await _write(self._readers[writer], writer, out.answer)
+        self.disconnects += not there
+        return there
 
     # ---- routes ------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+    def respond(self, method: str, path: str, body: bytes) -> Answer:
         """What to answer to one request."""
         path = path.split("?", 1)[0]
         if path.startswith("/api/blobs/"):
-            self.requests.append((method, path, headers, body))
             return self._blob(method, path.removeprefix("/api/blobs/"), body)
         parsed: Any = None
         if body:
@@ -184,7 +170,6 @@ class OllamaServer:
                 parsed = json.loads(body)
             except ValueError as problem:
                 return error(400, str(problem))
-        self.requests.append((method, path, headers, parsed))
         if method in ("GET", "HEAD") and path == "/":
             return Answer(200, b"Ollama is running", "text/plain; charset=utf-8")
         routes: dict[tuple[str, str], Callable[[Json], Answer]] = {
@@ -530,27 +515,7 @@ def _version(text: str) -> tuple[int, ...]:
 # ---- the wire ------------------------------------------------------------------------------------------------
 
 
-async def _read_request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str], bytes] | None:
-    """(method, path, headers in lower case, body), or None at the end of the connection."""
-    head = await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b""
-    if not head:
-        return None
-    first, *rest = head.decode("latin-1").rstrip().split("\r\n")
-    method, path, _ = first.split(" ", 2)
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        parts = []
-        while size := int(await reader.readline(), 16):
-            parts.append(await reader.readexactly(size))
-            await reader.readline()
-        await reader.readline()
-        return method, path, headers, b"".join(parts)
-    return method, path, headers, await reader.readexactly(int(headers.get("content-length", 0)))
-
-
-async def _write(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer, method: str
-) -> bool:
+async def _write(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer) -> bool:
     """Send an answer; False where the connection is over, by the client or because the answer says so."""
     if not await _wait(reader, answer.delay):
         return False
@@ -560,24 +525,23 @@ async def _write(
     lines = [f"HTTP/1.1 {answer.status} {http.client.responses.get(answer.status, 'Status')}"]
     lines += [f"{name}: {value}" for name, value in head.items()]
     writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
-    if method != "HEAD":
-        if not chunked:
-            writer.write(answer.body)
-        for chunk in answer.chunks or ():
-            if isinstance(chunk, Drop):
-                await writer.drain()
-                writer.transport.abort()
-                return True
-            if isinstance(chunk, End):
-                break
-            if isinstance(chunk, float):
-                await writer.drain()
-                if not await _wait(reader, chunk):
-                    return False
-            else:
-                writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-        if chunked:
-            writer.write(b"0\r\n\r\n")
+    if not chunked:
+        writer.write(answer.body)
+    for chunk in answer.chunks or ():
+        if isinstance(chunk, Drop):
+            await writer.drain()
+            writer.transport.abort()
+            return True
+        if isinstance(chunk, End):
+            break
+        if isinstance(chunk, float):
+            await writer.drain()
+            if not await _wait(reader, chunk):
+                return False
+        else:
+            writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+    if chunked:
+        writer.write(b"0\r\n\r\n")
     await writer.drain()
     return True
 
@@ -598,7 +562,6 @@ async def _main(arguments: argparse.Namespace) -> None:
         version=arguments.version,
         always=arguments.play,
         brain=(lambda _: arguments.say) if arguments.say is not None else echo,
-        host=arguments.host,
         port=arguments.port,
         slow_load_s=arguments.slow_load,
     )
@@ -610,7 +573,6 @@ async def _main(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Serve until interrupted; the address is the first line of standard output."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers.ollama", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=11434, help="0: any free one")
     parser.add_argument("--version", default="0.33.0", help="the version to play, e.g. 0.12.5")
     parser.add_argument("--model", action="append", help="a model that is installed (may be repeated)")
