@@ -223,7 +223,7 @@ class Llama:
         cache = shelf.folder.parent
         with alone(cache / (shelf.folder.name + ".lock"), "Another process builds this llama.cpp: waiting."):
             if found := shelf.wheel():
-                self.screen.say(f"llama.cpp {variant.title}: made before, {found.parent}")
+                self.screen.say(f"llama.cpp {variant.title}: made before, at hand")
                 return found
             if why := shelf.broken():
                 self.screen.say(f"llama.cpp {variant.title}: {why} here before, not tried again")

@@ -48,8 +48,10 @@ class Step:
             elif percent := _PERCENT.match(line):
                 self.doing = f"{int(percent[1])} %"
             elif named := _NAMED.match(line):
-                verb = "unpacking" if named[1].startswith(b"Inst") else named[1].decode().lower()
-                self.doing = "unpacking" if verb == "unpacking" else f"{verb} {named[2].decode()}"
+                verb, name = named[1].decode().lower(), named[2].decode()
+                if verb == "downloading":
+                    name = name.partition("-")[0]
+                self.doing = "unpacking" if verb.startswith("installing") else f"{verb} {name}"
 
     def tail(self) -> str:
         """The last lines of the log."""
