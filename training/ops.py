@@ -143,6 +143,7 @@ class _Loss(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: torch.Tensor,
+        side: torch.Tensor | None,
         model: GPT2,
         targets: torch.Tensor,
         weights: torch.Tensor,
@@ -151,24 +152,31 @@ class _Loss(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         head = model.compute[model.head_name]
         low = x.to(head.dtype)
+        up = model.lora[model.head_name].up if side is not None else None
+        dside = torch.empty_like(side) if train and side is not None else None
         losses = torch.empty(x.shape[0], device=x.device)
         dx = torch.empty_like(low) if train else None
         for start in range(0, x.shape[0], ROWS_AT_ONCE):
             rows = slice(start, min(start + ROWS_AT_ONCE, x.shape[0]))
             logits = torch.mm(low[rows], head.T)
+            if side is not None and up is not None:
+                logits += torch.mm(side[rows], up.T)
             losses[rows] = _softmax(logits, targets[rows], weights[rows] / divisor if train else None)
             if dx is not None:
                 model.add_product(model.head_name, logits.T, low[rows])
                 torch.mm(logits, head, out=dx[rows])
-        ctx.save_for_backward(dx)
+            if dside is not None and side is not None and up is not None:
+                torch.mm(logits.float(), up, out=dside[rows])
+                up.grad.addmm_(logits.float().T, side[rows])
+        ctx.save_for_backward(dx, dside)
         ctx.dtype = x.dtype
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum() / divisor, losses
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor, _losses: Any) -> tuple[Any, ...]:
-        (dx,) = ctx.saved_tensors
-        return dx.to(ctx.dtype), None, None, None, None, None
+        dx, dside = ctx.saved_tensors
+        return dx.to(ctx.dtype), dside, None, None, None, None, None
 
 
 def _softmax(logits: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
@@ -197,5 +205,7 @@ def loss(
 
     Where gradients are enabled, those of the output matrix are written at once; only call backward() on the sum itself.
     """
-    total, losses = _Loss.apply(x, model, targets, weights, divisor, torch.is_grad_enabled())
+    lora = model.lora.get(model.head_name)
+    side = None if lora is None else torch.nn.functional.linear(x.float(), lora.down) * lora.scale
+    total, losses = _Loss.apply(x, side, model, targets, weights, divisor, torch.is_grad_enabled())
     return total, losses

@@ -30,6 +30,7 @@ class _Group:
     """Parameters of one kind, laid end to end."""
 
     names: list[str]
+    pieces: list[slice]
     master: torch.Tensor
     gradient: torch.Tensor
     first: torch.Tensor
@@ -63,9 +64,11 @@ class AdamW:
         gradient = torch.zeros(total, dtype=dtype, device=device)
         copy = torch.empty(total, dtype=dtype, device=device) if dtype != torch.float32 else None
         start = 0
+        pieces = []
         for name in names:
             tensor = trained[name]
             piece = slice(start, start + tensor.numel())
+            pieces.append(piece)
             view = master[piece].view(tensor.shape)
             view.copy_(tensor.detach())
             gradient_view = gradient[piece].view(tensor.shape)
@@ -82,7 +85,14 @@ class AdamW:
                 tensor.grad = gradient_view
             start += tensor.numel()
         zeros = torch.zeros(total, device=device), torch.zeros(total, device=device)
-        return _Group(names, master, gradient, *zeros, copy)
+        return _Group(names, pieces, master, gradient, *zeros, copy)
+
+    def start_step(self, model: GPT2) -> None:
+        """Forget the gradients of the last step."""
+        model.start_step()
+        if not model.gradients:
+            for group in self.groups:
+                group.gradient.zero_()
 
     def norm(self) -> float:
         """The global norm of the gradients (fp32 accumulation)."""
@@ -128,12 +138,25 @@ class AdamW:
         return self._scratch[: len(gradient)].copy_(gradient)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Both moments by parameter name, and the step count: what a checkpoint holds."""
+        """Both moments by parameter name, and the step count: what a checkpoint holds (views, not copies)."""
         tensors = {"step": self.step_count}
         for group in self.groups:
-            tensors |= {f"first.{'|'.join(group.names[:1])}": group.first}
-            tensors |= {f"second.{'|'.join(group.names[:1])}": group.second}
+            for name, piece in zip(group.names, group.pieces, strict=True):
+                tensors[f"first.{name}"] = group.first[piece]
+                tensors[f"second.{name}"] = group.second[piece]
         return tensors
+
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take over the moments of a checkpoint."""
+        own = self.state()
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+    def refresh(self) -> None:
+        """Make the bf16 copies again, after the masters were replaced."""
+        for group in self.groups:
+            if group.copy is not None:
+                group.copy.copy_(group.master)
 
 
 def _square_sum(flat: torch.Tensor) -> float:
