@@ -46,7 +46,17 @@ from .ollama_reply import (
 )
 from .ollama_window import check_after, check_before
 from .ollama_wire import Wire
-from .protocol import Capabilities, Chunk, Completion, Health, ModelInfo, Request, Scored, ScoreRequest
+from .protocol import (
+    Capabilities,
+    Chunk,
+    Completion,
+    Health,
+    Message,
+    ModelInfo,
+    Request,
+    Scored,
+    ScoreRequest,
+)
 from .reasoning import ReasoningGate
 from .registry import Settings
 from .text import one_line
@@ -57,6 +67,7 @@ KEEP_ALIVE: Final = "30m"
 CLOUD_ORIGIN: Final = "https://ollama.com"
 """The one place where OLLAMA_API_KEY goes."""
 _RELOADED_NS: Final = 1_000_000_000
+_ONE_TOKEN: Final = Request(messages=(Message("user", "Hi"),), max_tokens=1, deadline_s=60.0)
 
 
 def open_ollama(model: str, settings: Settings) -> OllamaBackend:
@@ -105,10 +116,16 @@ class OllamaBackend:
         """Told apart: not installed, not started, something else there, model missing, embedding model."""
         ask = self._ask_again if self.model else None
         health = await check_health(self._wire, self.model, ask, warning=self._warning)
-        if health.ok and self._here and self.remote:
-            summary = f"{health.summary}, runs in Ollama's cloud: data leaves this machine"
-            return replace(health, summary=summary)
-        return health
+        if not health.ok or self._facts is None or not self._in_cloud(self._facts):
+            return health
+        # Only a completion shows whether the account may use a cloud model.
+        try:
+            await self.complete(_ONE_TOKEN)
+        except MalformedReply:
+            pass
+        except BackendError as problem:
+            return Health(False, problem.message, problem.advice, health.version, problem)
+        return replace(health, summary=f"{health.summary}, in Ollama's cloud: data leaves this machine")
 
     async def models(self) -> list[ModelInfo]:
         """What is installed, cloud models marked `remote`. Raises `BackendError`."""
@@ -208,7 +225,7 @@ class OllamaBackend:
             usage=usage_of(piece, texts),
             model=piece.model or self.model,
             latency_s=latency,
-            details={"num_ctx": self._num_ctx(facts), **piece.timings},
+            details={**self._details(facts), **piece.timings},
         )
 
     def _completion(self, request: Request, piece: Piece, texts: list[str], latency_s: float) -> Completion:
@@ -221,8 +238,12 @@ class OllamaBackend:
             num_predict=request.max_tokens,
             schema=request.json_schema is not None,
             want_logprobs=request.top_logprobs is not None,
-            details={"num_ctx": self._num_ctx(self._facts), "seed": request.seed},
+            details={**self._details(self._facts), "seed": request.seed},
         )
+
+    def _details(self, facts: ModelFacts) -> dict[str, Any]:
+        version = ".".join(map(str, facts.version)) if facts.version else None
+        return {"ollama": version, "num_ctx": self._num_ctx(facts)}
 
     def _body(
         self, request: Request, facts: ModelFacts, *, stream: bool

@@ -50,7 +50,7 @@ async def test_a_completion_holds_text_finish_reason_tokens_and_timings() -> Non
         assert done.usage.completion_tokens == 7
         assert not done.usage.estimated
         assert done.details["seed"] == 7
-        assert done.details["num_ctx"] == 8192
+        assert (done.details["num_ctx"], done.details["ollama"]) == (8192, "0.33.0")
         assert done.details["eval_duration"] > 0
         assert server.completions == 1
         await backend.close()

