@@ -18,7 +18,7 @@ run: install
 	@if [ -t 0 ] && [ -t 1 ] && [ -f tui/app.py ]; then exec $(BIN)/pairsmith; else exec $(BIN)/pairsmith demo; fi
 
 test: lint
-	@$(BIN)/pytest -n $(JOBS)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile
 
 bench: install-dev
 	@for benchmark in $(BENCHMARKS); do \
@@ -31,7 +31,7 @@ faults: install-dev
 	@$(BIN)/pytest -m faults
 
 lint: install-dev
-	@$(BIN)/ruff format --check
+	@$(BIN)/ruff format --check --output-format concise
 	@$(BIN)/ruff check
 	@mkdir -p build/types && ln -sfn ../.. build/types/pairsmith
 	@$(BIN)/mypy $(addprefix -p pairsmith.,$(ROOMS)) $(addprefix -m ,$(TOOLS))
