@@ -140,11 +140,13 @@ class Caller:
             try:
                 return await self._attempt(door, request, send, purpose, subject)
             except BackendError as error:
+                if isinstance(error, BadRequest):
+                    raise
                 if isinstance(error, (MalformedReply, TimedOut)):
                     unreadable += 1
                     if unreadable >= _UNREADABLE_TRIES:
                         raise
-                elif error.fatal and not isinstance(error, BadRequest):
+                elif error.fatal:
                     raise JobStopped(error.message, error.advice) from error
                 elif not error.retryable:
                     raise

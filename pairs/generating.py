@@ -36,6 +36,7 @@ from .store.calls import book_interrupted
 from .store.candidates import Candidate, NewCandidate
 from .store.driver import sqlite3
 from .store.errors import DuplicatePair
+from .store.joblock import JobLock
 from .store.judgements import add_judgement
 from .store.meta import get_meta
 from .store.pair_rows import NewPair, add_pair, get_pair
@@ -124,7 +125,7 @@ class GenerateJob:
 
     async def _run(self) -> Ended:
         workspace = self._workspace
-        lock = await asyncio.to_thread(workspace.job_lock.acquire, "generate")
+        lock = await asyncio.to_thread(JobLock(workspace.path).acquire, "generate")
         try:
             recipe, domain = await workspace.aread(_recipe_of)
             await self._check_judge()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pairsmith.backends.errors import BackendError, NoSuchModel
+from pairsmith.backends.errors import BackendError, BadRequest, FieldRejected, NoSuchModel
+from pairsmith.backends.protocol import Message, Request
 
 from .calling import Answered, Caller, Door
 from .doors import Doors, Opened, Switched, pinned
@@ -69,10 +70,24 @@ class JudgeCalls:
         judge = self._judges.get(opened.spec)
         if judge is None:
             capabilities = await opened.backend.capabilities()
+            may_score = self._wanted in ("auto", "expected") and not capabilities.reward_attributes
+            if may_score and not capabilities.suffixes_per_score:
+                await self._probe(opened)
+                capabilities = await opened.backend.capabilities()
             kind = choose_kind(opened.spec, self._wanted, capabilities)
             judge = Judge(opened.spec, kind, self._rubric, capabilities.suffixes_per_score)
             self._judges[opened.spec] = judge
         return judge
+
+    async def _probe(self, opened: Opened) -> None:
+        """One token with its probability: servers do not say whether they give any, only an answer shows it."""
+        request = Request((Message("user", "Say: ok"),), max_tokens=1, temperature=0.0, top_logprobs=1)
+        door = pinned(self._doors, "judge", opened)
+        try:
+            answered = await self._caller.complete(door, request, purpose="probe", subject=opened.spec)
+        except (BackendError, Switched):
+            return
+        await self._close([answered])
 
     async def present(self) -> Judge:
         """The judge of now."""
@@ -80,6 +95,7 @@ class JudgeCalls:
 
     async def ask(self, version: Version, subject: str) -> Verdictless:
         """Judge one version. A judge that fails gives a judgement that says why. Raises JobStopped, LimitReached."""
+        rejected = 0
         while True:
             opened = await self._doors.present("judge")
             try:
@@ -93,6 +109,12 @@ class JudgeCalls:
                 continue
             except JobStopped as stopped:
                 raise _with_way_out(stopped, judge) from stopped.__cause__
+            except BadRequest as error:
+                # The judge is chosen anew: without log-probabilities it may be another kind.
+                self._judges.pop(opened.spec, None)
+                rejected += 1
+                if not isinstance(error, FieldRejected) or rejected > _TRIES:
+                    raise JobStopped(error.message, error.advice) from error
             except BackendError as error:
                 return Verdictless(failed(judge, f"{error.kind}: {error.message}"), ())
 

@@ -25,6 +25,7 @@ from .recipes import read_recipe
 from .rubrics import Rubric, load_rubric
 from .store.calls import book_interrupted
 from .store.driver import sqlite3
+from .store.joblock import JobLock
 from .store.judgements import add_judgement, unjudged_pairs
 from .store.meta import get_meta
 from .store.pair_rows import get_pair
@@ -102,7 +103,7 @@ class JudgeJob:
 
     async def _run(self) -> Ended:
         workspace = self._workspace
-        lock = await asyncio.to_thread(workspace.job_lock.acquire, "judge")
+        lock = await asyncio.to_thread(JobLock(workspace.path).acquire, "judge")
         tasks: set[asyncio.Task[None]] = set()
         try:
             opened = await self._doors.present("judge")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from pairsmith.backends.errors import BackendError, BadRequest
+from pairsmith.backends.errors import BackendError, BadRequest, FieldRejected
 from pairsmith.backends.protocol import Capabilities, Completion, Request
 
 from .calling import Answered, Caller
@@ -16,6 +17,9 @@ from .recipes import Recipe
 from .sieve import Draft
 from .store.candidates import Candidate
 from .store.workspace import Workspace
+
+_MOST_FIELDS = 8
+"""A server may refuse optional fields one after the other; this many and we believe that it refuses us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Tools:
     ) -> Answered[Completion]:
         """One completion by the present generator; the request is made anew where the generator is switched, or where
         it turns out that it cannot do what its capabilities said. Raises BackendError, JobStopped, LimitReached."""
-        while True:
+        for rejected in itertools.count():
             opened = await self.doors.present("generator")
             capabilities = await _capabilities(opened)
             request = make(capabilities)
@@ -47,8 +51,9 @@ class Tools:
             except Switched:
                 continue
             except BadRequest as error:
-                if await _capabilities(opened) == capabilities:
+                if not isinstance(error, FieldRejected) or rejected > _MOST_FIELDS:
                     raise JobStopped(error.message, error.advice) from error
+        raise AssertionError("unreachable")
 
 
 class RequestMaker(Protocol):
