@@ -6,7 +6,6 @@ model again. `truncate: false` and the checks of `ollama_window` keep a prompt f
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
@@ -44,6 +43,7 @@ from .ollama_reply import (
     require_done,
     usage_of,
 )
+from .ollama_request import completion_body, scoring_request
 from .ollama_window import check_after, check_before
 from .ollama_wire import Wire
 from .protocol import (
@@ -210,7 +210,7 @@ class OllamaBackend:
                 advice="Update it to 0.12.11 or later, or judge by JSON",
                 reached=False,
             )
-        path, body, texts = self._body(_scoring(request), facts, stream=False)
+        path, body, texts = self._body(scoring_request(request), facts, stream=False)
         check_before(texts, 2, self._window(facts))
         left = max(0.0, request.deadline_s - (time.monotonic() - began))
         sent = time.monotonic()
@@ -248,31 +248,10 @@ class OllamaBackend:
     def _body(
         self, request: Request, facts: ModelFacts, *, stream: bool
     ) -> tuple[str, dict[str, Any], list[str]]:
-        """(path, JSON body, the texts that fill the window) of a completion."""
-        body: dict[str, Any] = {
-            "model": self.model,
-            "stream": stream,
-            "options": {"num_ctx": self._num_ctx(facts), **_sampling(request)},
-            "truncate": False,
-            "shift": False,
-        }
-        if "OLLAMA_KEEP_ALIVE" not in self._settings.env:
-            body["keep_alive"] = KEEP_ALIVE
-        if request.json_schema is not None:
-            body["format"] = dict(request.json_schema)
-        if request.top_logprobs is not None:
-            body["logprobs"] = True
-            if request.top_logprobs:
-                body["top_logprobs"] = request.top_logprobs
-        if request.messages and request.prompt is None:
-            body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
-            if facts.thinks:
-                # gpt-oss cannot be kept from thinking: `false` is ignored, "low" is heeded.
-                body["think"] = "low" if facts.family in ("gptoss", "gpt-oss") else False
-            return "/api/chat", body, [m.content for m in request.messages]
-        if request.prompt and not request.messages:
-            return "/api/generate", {**body, "prompt": request.prompt, "raw": True}, [request.prompt]
-        raise BadRequest("a request needs messages or a prompt, and not both", reached=False)
+        keep_alive = None if "OLLAMA_KEEP_ALIVE" in self._settings.env else KEEP_ALIVE
+        return completion_body(
+            request, self.model, facts, num_ctx=self._num_ctx(facts), keep_alive=keep_alive, stream=stream
+        )
 
     # ---- the window ----------------------------------------------------------------------------------------
 
@@ -373,42 +352,6 @@ class OllamaBackend:
     async def close(self) -> None:
         """Close the connections; the model stays loaded for its keep-alive. Safe to call twice."""
         await self._wire.close()
-
-
-def _sampling(request: Request) -> dict[str, Any]:
-    """The options of one call that do not touch the runner."""
-    wanted: dict[str, Any] = {
-        "num_predict": request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "top_k": request.top_k,
-        "min_p": request.min_p,
-        "frequency_penalty": request.frequency_penalty,
-        "presence_penalty": request.presence_penalty,
-        "seed": request.seed,
-        "stop": list(request.stop) or None,
-    }
-    for name, value in wanted.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise BadRequest(f"{name} is not a number", reached=False)
-    return {name: value for name, value in wanted.items() if value is not None}
-
-
-def _scoring(request: ScoreRequest) -> Request:
-    """The completion that a scoring needs. Two tokens: the first may be a space or a quote."""
-    suffix = request.suffixes[0]
-    messages = request.messages
-    if messages:
-        last = messages[-1]
-        messages = (*messages[:-1], type(last)(last.role, last.content + suffix))
-    return Request(
-        messages=messages,
-        prompt=None if request.prompt is None else request.prompt + suffix,
-        max_tokens=2,
-        temperature=0.0,
-        top_logprobs=20,
-        deadline_s=request.deadline_s,
-    )
 
 
 def _cloud_not_allowed(model: str) -> NotAllowed:
