@@ -46,7 +46,7 @@ def backup_workspace(
         _verify(temporary, rows, source)
         publish_new(temporary, target)
     except DRIVER_ERRORS as error:
-        raise translated(error, target) from error
+        raise translated(error, target, writing=True) from error
     except OSError as error:
         raise from_os(error, target) from error
     finally:

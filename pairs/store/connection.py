@@ -32,7 +32,7 @@ _WRITING = (
 _MAC = (("fullfsync", 1), ("checkpoint_fullfsync", 1))
 
 
-def connect_writing(path: Path, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
+def connect_writing(path: Path, *, busy_ms: int | None = None) -> sqlite3.Connection:
     """The writing connection: no implicit transactions, WAL, FULL, foreign keys on.
 
     Raises WorkspaceRefused where the file system cannot do WAL (network drives), and the errors of
@@ -53,14 +53,14 @@ def connect_writing(path: Path, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection
                 raise WorkspaceRefused(f"{path}: this SQLite does not obey PRAGMA {name}")
     except DRIVER_ERRORS as error:
         conn.close()
-        raise translated(error, path) from error
+        raise translated(error, path, writing=True) from error
     except BaseException:
         conn.close()
         raise
     return conn
 
 
-def connect_reading(path: Path, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
+def connect_reading(path: Path, *, busy_ms: int | None = None) -> sqlite3.Connection:
     """A connection that cannot write. Reads a living workspace, and one in a folder that allows no writing.
 
     Raises the errors of `translated`.
@@ -76,7 +76,7 @@ def connect_reading(path: Path, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection
         return _probed(path, "ro&immutable=1", busy_ms)
 
 
-def _probed(path: Path, mode: str, busy_ms: int) -> sqlite3.Connection:
+def _probed(path: Path, mode: str, busy_ms: int | None) -> sqlite3.Connection:
     conn = _connect(path, mode, busy_ms)
     try:
         conn.execute("PRAGMA query_only = 1")
@@ -88,12 +88,12 @@ def _probed(path: Path, mode: str, busy_ms: int) -> sqlite3.Connection:
     return conn
 
 
-def _connect(path: Path, mode: str, busy_ms: int) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, busy_ms: int | None) -> sqlite3.Connection:
     try:
         conn = sqlite3.connect(
             f"file:{quote(str(path.absolute()))}?mode={mode}",
             uri=True,
-            timeout=busy_ms / 1000,
+            timeout=(BUSY_MS if busy_ms is None else busy_ms) / 1000,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,

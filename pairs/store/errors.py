@@ -90,9 +90,17 @@ messages.
 
 
 def translated(
-    error: sqlite3.Error | UnicodeDecodeError, path: Path, holder_pid: int | None = None
+    error: sqlite3.Error | UnicodeDecodeError,
+    path: Path,
+    holder_pid: int | None = None,
+    *,
+    writing: bool = False,
 ) -> BaseException:
-    """The store's error for a driver's error, or the same error where it is a bug of ours."""
+    """The store's error for a driver's error, or the same error where it is a bug of ours.
+
+    `writing`: whether a plain "I/O error" (pysqlite3 gives no extended codes) happened while something was
+    written.
+    """
     if isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in str(error):
         return damaged(path, "it holds text that is not UTF-8")
     code = result_code(error)
@@ -104,7 +112,7 @@ def translated(
             "Wait for it to end, or stop it",
             pid=holder_pid,
         )
-    if primary == _FULL or code in _IOERR_WRITES:
+    if primary == _FULL or code in _IOERR_WRITES or (writing and code == _IOERR):
         return DiskFull(
             f"{name} cannot grow: {_room(path)}", "Free some space (or raise the file size limit)"
         )

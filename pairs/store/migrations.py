@@ -36,7 +36,7 @@ def migrate(path: Path, migrations: Sequence[str] = MIGRATIONS) -> Path | None:
         conn.execute("PRAGMA foreign_keys = 0")
         return transact(conn, lambda c: _apply(c, path, migrations))
     except DRIVER_ERRORS as error:
-        raise translated(error, path) from error
+        raise translated(error, path, writing=True) from error
     finally:
         conn.close()
 

@@ -218,7 +218,7 @@ def create_workspace(
         _make_file(temporary, values)
         publish_new(temporary, path)
     except DRIVER_ERRORS as error:
-        raise translated(error, path) from error
+        raise translated(error, path, writing=True) from error
     except OSError as error:
         raise from_os(error, path) from error
     finally:

@@ -91,7 +91,7 @@ class Writer:
                 self._conn = self._connect()
             return transact(self._conn, work)
         except DRIVER_ERRORS as error:
-            error_for_caller = translated(error, self._path, self._holder_pid())
+            error_for_caller = translated(error, self._path, self._holder_pid(), writing=True)
             if error_for_caller is error:
                 raise
             raise error_for_caller from error
