@@ -223,8 +223,9 @@ async def test_a_missing_file_is_named_before_anything_is_sent(tmp_path: Path) -
 
 async def test_an_upload_that_arrives_damaged_is_refused(tmp_path: Path) -> None:
     class Damaging(OllamaServer):
-        def _blob(self, method: str, digest: str, body: bytes) -> Answer:
-            return super()._blob(method, digest, body[:-1] + b"?" if body else body)
+        def respond(self, method: str, path: str, body: bytes) -> Answer:
+            damaged = body[:-1] + b"?" if "/blobs/" in path and body else body
+            return super().respond(method, path, damaged)
 
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(b"GGUF1234")

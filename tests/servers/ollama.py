@@ -10,22 +10,20 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
-import http.client
 import json
 import math
 import re
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.servers.http_server import HttpServer, Incoming, Outgoing
+from tests.servers.ollama_library import blob, create, pull
+from tests.servers.ollama_parts import FakeModel, Layer, Said, count_tokens, pieces_of, write_answer
 from tests.servers.ollama_plays import (
     PLAYS,
     Answer,
-    Drop,
-    End,
     Json,
     Play,
     as_json,
@@ -38,52 +36,7 @@ STARTED = "2026-08-01T10:00:00.123456789Z"
 MILLISECOND = 1_000_000
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a brain answers. `top[i]` are the probabilities of the likeliest tokens at position i."""
-
-    text: str
-    thinking: str = ""
-    top: tuple[Mapping[str, float], ...] = ()
-
-
 Brain = Callable[[Json], "str | Said"]
-
-
-@dataclass(frozen=True)
-class FakeModel:
-    """A model that is installed. `rendered`: it has a Go template, so that an over-long prompt is halved."""
-
-    name: str = "llama3.2:latest"
-    capabilities: tuple[str, ...] = ("completion", "tools")
-    context_length: int = 131072
-    family: str = "llama"
-    rendered: bool = False
-    size: int = 2019393189
-    remote_host: str = ""
-    remote_model: str = ""
-    parameters: str = ""
-    template: str = "{{ .Prompt }}"
-
-
-@dataclass
-class Layer:
-    """A part of a model in the library: what a pull has to bring."""
-
-    size: int
-    digest: str = ""
-    have: int = 0
-
-
-def count_tokens(text: str) -> int:
-    """The fake's tokeniser: four ASCII characters a token, any other character a token of its own."""
-    ascii_ = sum(char.isascii() for char in text)
-    return -(-ascii_ // 4) + len(text) - ascii_
-
-
-def pieces_of(text: str) -> list[str]:
-    """The fake's tokens, so that they join to the text."""
-    return re.findall(r"[\x00-\x7f]{1,4}|[^\x00-\x7f]", text)
 
 
 def echo(request: Json) -> str:
@@ -153,7 +106,7 @@ class OllamaServer(HttpServer):
 
     async def _write(self, writer: asyncio.StreamWriter, out: Outgoing) -> bool:
         assert isinstance(out, _Played)
-        there = await _write(self._readers[writer], writer, out.answer)
+        there = await write_answer(self._readers[writer], writer, out.answer)
         self.disconnects += not there
         return there
 
@@ -163,7 +116,7 @@ class OllamaServer(HttpServer):
         """What to answer to one request."""
         path = path.split("?", 1)[0]
         if path.startswith("/api/blobs/"):
-            return self._blob(method, path.removeprefix("/api/blobs/"), body)
+            return blob(self, method, path.removeprefix("/api/blobs/"), body)
         parsed: Any = None
         if body:
             try:
@@ -181,8 +134,8 @@ class OllamaServer(HttpServer):
             ("POST", "/api/show"): self._show,
             ("POST", "/api/chat"): lambda request: self._complete(request, chat=True),
             ("POST", "/api/generate"): lambda request: self._complete(request, chat=False),
-            ("POST", "/api/pull"): self._pull,
-            ("POST", "/api/create"): self._create,
+            ("POST", "/api/pull"): lambda request: pull(self, request),
+            ("POST", "/api/create"): lambda request: create(self, request),
             ("DELETE", "/api/delete"): self._delete,
         }
         route = routes.get((method, path))
@@ -226,7 +179,7 @@ class OllamaServer(HttpServer):
         running = []
         for name, (window, _) in self.loaded.items():
             model = self.find(name)
-            entry = self._entry(model) if model else {"name": name, "model": name}
+            entry: Json = self._entry(model) if model else {"name": name, "model": name}
             entry |= {"expires_at": STARTED, "size_vram": 0}
             if self.knows("0.12.6"):
                 entry["context_length"] = window
@@ -355,7 +308,12 @@ class OllamaServer(HttpServer):
         delay: float = 0.0,
     ) -> Answer:
         """The honest answer, or one with a few things set otherwise."""
-        changed = {"text": text, "thinking": thinking, "prompt_tokens": prompt_tokens, "tokens": tokens}
+        changed: dict[str, Any] = {
+            "text": text,
+            "thinking": thinking,
+            "prompt_tokens": prompt_tokens,
+            "tokens": tokens,
+        }
         if request.get("stream") is False:
             answer = as_json(self.whole(request, reason=reason, **changed))
         else:
@@ -447,113 +405,9 @@ class OllamaServer(HttpServer):
         wanted = int(request.get("top_logprobs") or 0)
         return entry | ({"top_logprobs": entries[:wanted]} if wanted else {})
 
-    # ---- pull and create ---------------------------------------------------------------------------------
-
-    def _pull(self, request: Json) -> Answer:
-        name = str(request.get("model") or "")
-        layers = self.library.get(name)
-        lines: list[Any] = [{"status": "pulling manifest"}]
-        if layers is None:
-            return as_lines([*lines, {"error": "pull model manifest: file does not exist"}])
-        for layer in layers:
-            layer.digest = (
-                layer.digest or "sha256:" + hashlib.sha256(f"{name}{layer.size}".encode()).hexdigest()
-            )
-        status = {layer.digest: f"pulling {layer.digest[7:19]}" for layer in layers}
-        for step in range(4):
-            for layer in layers:
-                have = max(layer.have, layer.size * step // 3)
-                line = {"status": status[layer.digest], "digest": layer.digest, "total": layer.size}
-                lines.append(line | ({"completed": have} if have else {}))
-                if self.pull_delay:
-                    lines.append(self.pull_delay)
-            if step == 1 and self.pull_error:
-                return as_lines([*lines, {"error": self.pull_error}])
-        tail = ("verifying sha256 digest", "writing manifest", "removing unused layers", "success")
-        self.installed[name] = FakeModel(name, size=sum(layer.size for layer in layers))
-        return as_lines([*lines, *({"status": line} for line in tail)])
-
-    def _blob(self, method: str, digest: str, body: bytes) -> Answer:
-        if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-            return error(400, "invalid digest format")
-        if method == "HEAD":
-            return Answer(200 if digest in self.blobs else 404)
-        if digest in self.blobs:
-            return Answer(200)
-        got = "sha256:" + hashlib.sha256(body).hexdigest()
-        if got != digest:
-            return error(400, f'digest mismatch, expected "{digest}", got "{got}"')
-        self.blobs[digest] = body
-        return Answer(201)
-
-    def _create(self, request: Json) -> Answer:
-        files = request.get("files") or {}
-        if not files and not request.get("from"):
-            return error(400, "neither 'from' or 'files' was specified")
-        for path, digest in files.items():
-            if path.startswith("/") or ".." in path:
-                return error(400, "file path must be relative")
-            if not self.blobs.get(digest, b"").startswith(b"GGUF"):
-                return error(400, "supplied file was not in GGUF format")
-        if "{{" in request.get("template", "") and "}}" not in request["template"]:
-            return error(400, "template error: template: :1: unclosed action")
-        name = str(request["model"])
-        name = name if ":" in name else f"{name}:latest"
-        self.created[name] = request
-        self.installed[name] = FakeModel(
-            name, capabilities=("completion",), context_length=1024, family="gpt2"
-        )
-        said = ["parsing GGUF", *(f"using existing layer {digest}" for digest in files.values())]
-        said += ["creating new layer sha256:1f", "writing manifest", "success"]
-        return as_lines([{"status": line} for line in said])
-
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
-# ---- the wire ------------------------------------------------------------------------------------------------
-
-
-async def _write(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer) -> bool:
-    """Send an answer; False where the connection is over, by the client or because the answer says so."""
-    if not await _wait(reader, answer.delay):
-        return False
-    head = {"Content-Type": answer.content_type, "Date": "Sat, 01 Aug 2026 10:00:00 GMT", **answer.headers}
-    chunked = answer.chunks is not None
-    head |= {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(len(answer.body))}
-    lines = [f"HTTP/1.1 {answer.status} {http.client.responses.get(answer.status, 'Status')}"]
-    lines += [f"{name}: {value}" for name, value in head.items()]
-    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
-    if not chunked:
-        writer.write(answer.body)
-    for chunk in answer.chunks or ():
-        if isinstance(chunk, Drop):
-            await writer.drain()
-            writer.transport.abort()
-            return True
-        if isinstance(chunk, End):
-            break
-        if isinstance(chunk, float):
-            await writer.drain()
-            if not await _wait(reader, chunk):
-                return False
-        else:
-            writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-    if chunked:
-        writer.write(b"0\r\n\r\n")
-    await writer.drain()
-    return True
-
-
-async def _wait(reader: asyncio.StreamReader, seconds: float) -> bool:
-    """Wait; False at once where the client closes the connection meanwhile."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        if reader.at_eof():
-            return False
-        await asyncio.sleep(min(left, 0.01))
-    return True
 
 
 async def _main(arguments: argparse.Namespace) -> None:
