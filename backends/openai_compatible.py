@@ -53,7 +53,7 @@ from .protocol import (
 )
 from .reasoning import ReasoningGate
 from .registry import OPENAI_URL, Settings
-from .reward import attributes_of, is_reward_model
+from .reward import attributes_of, is_reward_model, read_reward
 from .sse import DONE, EventReader
 from .text import one_line
 
@@ -222,6 +222,8 @@ class ChatServer:
             except FieldRejected:
                 continue
             self._learn_logprobs(payload, reply.logprobs)
+            if self._reward:
+                self._reward_attributes = tuple(read_reward(reply.choice, reply.content or ""))
             return text if isinstance(text := reply.details.get("system_fingerprint"), str) else None
         raise BadRequest(f"{self._wire.server} takes no request of ours")
 

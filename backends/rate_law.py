@@ -65,6 +65,8 @@ class RateLaw:
         self._epoch: float | None = None
         self._last_refusal = -math.inf
         self._streak = 0
+        self._refusal_s = 0.0
+        self._alone_until = -math.inf
         self._finding = False
         self._headroom = 0
         self._trials: list[Sent] = []
@@ -78,7 +80,8 @@ class RateLaw:
         if self._headroom and now > self._probe_until:
             self._headroom, self._trials_at_once = 0, 1
         trying = self._headroom if len(self._trials) < self._trials_at_once else 0
-        return max(self._next, self._pause, self._slot(self._room(trying)))
+        alone = self._alone_until if self._streak else -math.inf
+        return max(self._next, self._pause, alone, self._slot(self._room(trying)))
 
     def paused_until(self) -> float:
         """The end of the pause that a refusal imposed (-inf: none ever)."""
@@ -97,6 +100,9 @@ class RateLaw:
         if self.limit is not None and not self._fixed_spacing:
             spacing = min(spacing, self.window / (2 * self.limit))
         self._next = max(self._next, now - 2 * spacing) + spacing
+        if self._streak:
+            # After a refusal one goes ahead, and the others wait for as long as a second refusal would take.
+            self._alone_until = now + 3 * self._refusal_s
         sent = Sent(now)
         if self._headroom and self._slot(self._room(0)) > now:
             self._trials.append(sent)
@@ -134,6 +140,7 @@ class RateLaw:
         sent.done, sent.refused = now, True
         self._end_trial(sent)
         self.refused += 1
+        self._refusal_s = min(max(now - sent.at, self._refusal_s / 2), self.window / 12)
         if retry_after is not None:
             self.pause(now + retry_after)
         before = self._before(sent)
@@ -182,6 +189,7 @@ class RateLaw:
             self._tolerance = min(2 * self._tolerance, MOST_TOLERANCE * self.window)
         else:
             self.limit = max(before, SMALLEST)
+            self._since_probe = self._probe_after // 2
 
     def _again(self, sent: Sent, before: int, now: float) -> None:
         """Refused again with nothing accepted in between: wait, twice as long each time."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pairsmith.backends.openai_compatible import ChatServer, open_openai
 from pairsmith.backends.nim import open_nim
+from pairsmith.backends.openai_compatible import ChatServer, open_openai
 from pairsmith.backends.protocol import Message, Request
 from pairsmith.backends.registry import Settings
 

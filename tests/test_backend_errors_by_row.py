@@ -7,7 +7,6 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from pairsmith.backends.errors import (
     BackendError,
     BadRequest,
@@ -23,6 +22,7 @@ from pairsmith.backends.errors import (
     Unavailable,
 )
 from pairsmith.backends.http_errors import error_of, retry_after, server_message
+
 from tests.http_doors import ASK, CANARY, MODEL, nim_at, openai_at
 from tests.servers import nim
 from tests.servers.http_server import HttpServer, Outgoing
