@@ -1,0 +1,96 @@
+"""Flags and values that several commands share, read strictly."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from pairsmith.pairs.limits import Limits
+
+KINDS = ("auto", "reward", "expected", "json")
+
+
+def path(text: str) -> Path:
+    """A path, ~ included."""
+    if not text or "\x00" in text:
+        raise argparse.ArgumentTypeError("a path is needed")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def whole(text: str) -> int:
+    """A whole number from 1."""
+    number = _integer(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def whole_or_zero(text: str) -> int:
+    """A whole number from 0."""
+    number = _integer(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, not {number}")
+    return number
+
+
+def seed(text: str) -> int:
+    """A seed: any whole number of at most 64 bits."""
+    number = _integer(text)
+    if abs(number) >= 1 << 63:
+        raise argparse.ArgumentTypeError("is too large")
+    return number
+
+
+def above_zero(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError("must be a number above 0")
+    return number
+
+
+def not_negative(text: str) -> float:
+    """A finite number from 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError("must be a number from 0")
+    return number
+
+
+def _integer(text: str) -> int:
+    plain = text.strip().replace("_", "")
+    if len(plain) > 30:
+        raise argparse.ArgumentTypeError("is too large")
+    try:
+        return int(plain)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a whole number") from None
+
+
+def add_workspace(parser: argparse.ArgumentParser) -> None:
+    """The first argument of nearly every command."""
+    parser.add_argument("workspace", metavar="WORKSPACE", type=path, help="the workspace file")
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """What one start may spend."""
+    group = parser.add_argument_group("limits of this start (none of them is ever exceeded)")
+    group.add_argument("--max-calls", type=whole, metavar="N", help="calls to backends, retries included")
+    group.add_argument("--max-tokens", type=whole, metavar="N", help="tokens, prompt and completion together")
+    group.add_argument("--max-cost", type=not_negative, metavar="X", help="US dollars")
+    group.add_argument("--max-minutes", type=above_zero, metavar="N", help="minutes")
+
+
+def limits(arguments: argparse.Namespace) -> Limits:
+    """The limits that were given."""
+    return Limits(arguments.max_calls, arguments.max_tokens, arguments.max_cost, arguments.max_minutes)

@@ -1,0 +1,162 @@
+"""What the doctor says about backends: those of this machine, those that have a key, and the two models of a workspace.
+
+On a local-only workspace nothing outside the machine is contacted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from pairsmith.backends.errors import BackendError, NoSuchModel
+from pairsmith.backends.local_only import is_local
+from pairsmith.backends.preflight import address_of, lacks_key
+from pairsmith.backends.protocol import Health
+from pairsmith.backends.registry import Settings, open_backend, parse_spec
+from pairsmith.backends.text import one_line
+from pairsmith.pairs.recipes import load_recipe
+from pairsmith.pairs.store.workspace import Workspace
+
+from .doctor_report import Finding
+from .environment import Environment, present_generator, present_judge
+from .output import counted
+
+_PATIENCE_S = 40.0
+_SHOWN = 6
+PART = "backends"
+
+
+async def check_backends(environment: Environment, *, self_test: bool = True) -> list[Finding]:
+    """The four doors, at the same time; none of them keeps the others waiting."""
+    settings = environment.settings
+    checks: list[Awaitable[list[Finding]]] = [_nim(settings), _openai(environment), _ollama(settings)]
+    checks.append(asyncio.to_thread(_llama_cpp, settings, self_test))
+    groups = await asyncio.gather(*checks)
+    return [finding for group in groups for finding in group]
+
+
+async def check_models(workspace: Workspace, environment: Environment) -> list[Finding]:
+    """Whether the workspace's generator and judge can be used now."""
+    wanted = {"generator": present_generator(workspace, environment), "judge": present_judge(workspace, environment)}
+    findings = []
+    for kind, spec in wanted.items():
+        if spec is None:
+            findings.append(Finding("models", kind, "note", "not set", "Name one: pairsmith judge WORKSPACE --judge BACKEND:MODEL"))
+            continue
+        health = await _health(spec, environment.settings)
+        advice = health.advice
+        if not health.ok and kind == "judge" and _is_gone(health):
+            advice = f"{advice}. {RUBRIC}" if advice and RUBRIC not in advice else advice or RUBRIC
+        findings.append(
+            Finding("models", kind, "good" if health.ok else "bad", f"{one_line(spec, 100)}: {health.summary}", advice)
+        )
+    return findings
+
+
+RUBRIC = (
+    "A rubric judge gives the same five attributes: pairsmith judge WORKSPACE --judge BACKEND:MODEL --kind expected"
+    " (or json)"
+)
+
+
+def _is_gone(health: Health) -> bool:
+    return isinstance(health.error, NoSuchModel)
+
+
+async def _health(spec: str, settings: Settings) -> Health:
+    try:
+        backend = open_backend(parse_spec(spec), settings)
+    except BackendError as error:
+        return Health(False, error.message, error.advice, error=error)
+    try:
+        return await asyncio.wait_for(backend.health(), _PATIENCE_S)
+    except TimeoutError:
+        return Health(False, f"no answer within {_PATIENCE_S:g} s", "Try again later, or choose another")
+    finally:
+        await backend.close()
+
+
+async def _nim(settings: Settings) -> list[Finding]:
+    try:
+        origin = address_of("nim", settings)
+        if settings.local_only and not is_local(settings.nim_url):
+            return [Finding(PART, "nim", "note", "not contacted: this workspace is local-only")]
+        if await asyncio.to_thread(lacks_key, "nim", settings):
+            return [Finding(PART, "nim", "note", "no key", "Set NVIDIA_API_KEY (a free one: build.nvidia.com)")]
+    except BackendError as error:
+        return [Finding(PART, "nim", "bad", error.message, error.advice)]
+    recipe = load_recipe("nim-reference")
+    names = [choice.model for choice in (recipe.generator, recipe.judge) if choice is not None]
+    findings = [Finding(PART, "nim", "good", f"a key for {origin} is set")]
+    for name, health in zip(names, await asyncio.gather(*(_health(n, settings) for n in names)), strict=True):
+        advice = health.advice
+        if not health.ok and "reward" in name and _is_gone(health) and RUBRIC not in advice:
+            advice = f"{advice}. {RUBRIC}".removeprefix(". ")
+        findings.append(Finding(PART, "nim", "good" if health.ok else "note", f"{name}: {health.summary}", advice))
+    return findings
+
+
+async def _openai(environment: Environment) -> list[Finding]:
+    settings = environment.settings
+    try:
+        if settings.base_url is None and not environment.env.get("OPENAI_API_KEY", "").strip():
+            return [Finding(PART, "openai", "note", "not set up", "Give --base-url, or set OPENAI_BASE_URL")]
+        origin = address_of("openai", settings)
+        if settings.local_only and not is_local(settings.base_url or "https://api.openai.com"):
+            return [Finding(PART, "openai", "note", "not contacted: this workspace is local-only")]
+        if await asyncio.to_thread(lacks_key, "openai", settings):
+            return [Finding(PART, "openai", "note", "no key", "Set OPENAI_API_KEY")]
+        return [await _listed("openai", f"{origin}:", settings)]
+    except BackendError as error:
+        return [Finding(PART, "openai", "note", error.message, error.advice)]
+
+
+async def _ollama(settings: Settings) -> list[Finding]:
+    if settings.local_only and settings.ollama_host and not _is_local_host(settings.ollama_host):
+        return [Finding(PART, "ollama", "note", "not contacted: this workspace is local-only")]
+    try:
+        return [await _listed("ollama", "running,", settings)]
+    except BackendError as error:
+        return [Finding(PART, "ollama", "note", error.message, error.advice)]
+
+
+def _is_local_host(host: str) -> bool:
+    return is_local(host if "://" in host else f"http://{host}")
+
+
+async def _listed(name: str, before: str, settings: Settings) -> Finding:
+    backend = open_backend(parse_spec(f"{name}:any"), settings)
+    try:
+        models = await asyncio.wait_for(backend.models(), _PATIENCE_S)
+    except TimeoutError:
+        return Finding(PART, name, "note", f"no answer within {_PATIENCE_S:g} s")
+    finally:
+        await backend.close()
+    names = ", ".join(one_line(model.id, 60) for model in models[:_SHOWN])
+    more = f" and {len(models) - _SHOWN:,} more" if len(models) > _SHOWN else ""
+    return Finding(PART, name, "good", f"{before} {counted(len(models), 'model')}{': ' if names else ''}{names}{more}")
+
+
+def _llama_cpp(settings: Settings, self_test: bool) -> list[Finding]:
+    from pairsmith.backends.llama_cpp.catalogue import find_models
+    from pairsmith.backends.llama_cpp.selftest import run_selftest
+
+    findings = []
+    if self_test:
+        test = run_selftest()
+        advice = "" if test.ok else "Build it again for this processor: make run (it builds what fits)"
+        findings.append(Finding(PART, "llama-cpp", "good" if test.ok else "bad", test.message, advice))
+    models = find_models(settings.home, settings.env)
+    names = ", ".join(f"{one_line(model.id, 60)} ({_megabytes(model.size_bytes)})" for model in models[:_SHOWN])
+    more = f" and {len(models) - _SHOWN:,} more" if len(models) > _SHOWN else ""
+    if models:
+        findings.append(Finding(PART, "llama-cpp", "good", f"{counted(len(models), 'GGUF file')}: {names}{more}"))
+    else:
+        home = one_line(str(settings.home / "models"))
+        advice = f"Put one into {home}, or name its path: llama-cpp:/path/to/model.gguf"
+        findings.append(Finding(PART, "llama-cpp", "note", "no GGUF file found", advice))
+    return findings
+
+
+def _megabytes(size: int | None) -> str:
+    return "size unknown" if size is None else f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

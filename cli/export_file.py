@@ -1,0 +1,89 @@
+"""Write pairs to a file. The file appears whole or not at all, and repeating the command gives the same bytes."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from pairsmith.backends.text import one_line
+from pairsmith.pairs.export_formats import FORMATS
+from pairsmith.pairs.exporting import ExportReport, ExportSettings, export_pairs
+
+from .arguments import add_workspace, path, seed
+from .environment import present_judge, read_environment
+from .opening import opened
+from .output import counted, say, table
+from .progress import progress
+from .stopping import graceful
+
+EXAMPLE = """
+pairsmith export git.pairsmith git.jsonl
+pairsmith export git.pairsmith git.json --format alpaca --verdict accepted --where 'helpfulness >= 3'
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's arguments."""
+    add_workspace(parser)
+    parser.add_argument("path", metavar="PATH", type=path, help="the file to write; an older one is replaced")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="jsonl", help="default: jsonl")
+    parser.add_argument(
+        "--verdict", choices=("not-rejected", "accepted", "any"), default="not-rejected", help="default: not-rejected"
+    )
+    parser.add_argument("--where", metavar="EXPR", help="only pairs of which this is true")
+    parser.add_argument("--balance-topics", action="store_true", help="equally many pairs of every topic")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="which ones, when topics are balanced")
+
+
+def run(arguments: Namespace) -> int:
+    """Export. Raises UsageError and PairsmithError; then an older file is as it was."""
+    with (
+        opened(arguments, readonly=True) as workspace,
+        graceful() as stop,
+        progress("export", unit="pairs") as bar,
+    ):
+        settings = ExportSettings(
+            arguments.format,
+            arguments.verdict,
+            arguments.where,
+            present_judge(workspace, read_environment(arguments)),
+            arguments.balance_topics,
+            arguments.seed,
+        )
+        report = export_pairs(workspace, arguments.path, settings, progress=bar.update, check=stop.check)
+    say(arguments, lambda: _lines(report, arguments), _data(report))
+    return 0
+
+
+def _data(report: ExportReport) -> dict[str, Any]:
+    return {
+        "path": str(report.path),
+        "format": report.format,
+        "pairs": report.pairs,
+        "bytes": report.size,
+        "verdicts": report.verdicts,
+        "topics": [{"path": list(path), "pairs": count} for path, count in report.topics.items()],
+        "left_out": report.left_out,
+        "balanced_out": report.balanced_out,
+    }
+
+
+def _lines(report: ExportReport, arguments: Namespace) -> list[str]:
+    lines = [f"{verdicts_said(report.pairs, report.verdicts)} to {one_line(str(report.path))} ({report.format})"]
+    if report.left_out:
+        lines.append(f"{counted(report.left_out, 'pair')} left out: the expression is false or unknown for them")
+    if report.balanced_out:
+        lines.append(f"{counted(report.balanced_out, 'pair')} left out to balance the topics")
+    if arguments.balance_topics:
+        rows = [
+            (f"  {one_line(' › '.join(path), 80) or 'no topic'}", f"{count:,}")
+            for path, count in report.topics.items()
+        ]
+        lines += table(rows, right=(1,))
+    return lines
+
+
+def verdicts_said(pairs: int, verdicts: dict[str, int]) -> str:
+    """'316 pairs: 48 accepted, 268 undecided'."""
+    parts = [f"{verdicts[name]:,} {name}" for name in ("accepted", "undecided", "rejected") if verdicts.get(name)]
+    return f"{counted(pairs, 'pair')}: {', '.join(parts)}"

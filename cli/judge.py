@@ -1,0 +1,148 @@
+"""Score the pairs that the judge has not scored yet. A judge that fails on a pair leaves its reason, never a number."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from typing import Any
+
+from pairsmith.backends.text import one_line
+from pairsmith.pairs.control import Control
+from pairsmith.pairs.events import Ended, Event, Judged, Notice
+from pairsmith.pairs.expressions import parse_expression
+from pairsmith.pairs.judge_job import JudgeJob, JudgeOptions
+from pairsmith.pairs.recipes import read_recipe
+from pairsmith.pairs.rubrics import load_rubric
+from pairsmith.pairs.store.workspace import Workspace
+
+from .arguments import KINDS, add_limits, add_workspace, limits, path, whole
+from .environment import Choice, Environment, add_backend_arguments, check_usable, present_judge, read_environment
+from .jobs import exit_code, failure_of, run_job
+from .opening import opened
+from .output import Failed, counted, fail, say, table
+from .progress import progress
+
+EXAMPLE = """
+pairsmith judge git.pairsmith --judge nim:nvidia/llama-3.1-nemotron-70b-reward
+pairsmith judge git.pairsmith --judge llama-cpp:/models/qwen.gguf --kind expected --limit 50
+"""
+_SHOWN_REASONS = 5
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's arguments."""
+    add_workspace(parser)
+    parser.add_argument("--judge", metavar="BACKEND:MODEL", help="who judges; becomes the workspace's judge")
+    parser.add_argument("--kind", choices=KINDS, help="a reward model, a rubric by expected score, or one by JSON")
+    parser.add_argument("--where", metavar="EXPR", help="only pairs of which this is true")
+    parser.add_argument("--limit", type=whole, metavar="N", help="at most so many pairs")
+    parser.add_argument("--rubric", type=path, metavar="FILE", help="what is judged by (TOML; HelpSteer2's otherwise)")
+    add_backend_arguments(parser)
+    add_limits(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Run the job. Raises what stops it from beginning; what ends it is its exit code."""
+    if arguments.where is not None:
+        parse_expression(arguments.where)
+    rubric = load_rubric(arguments.rubric) if arguments.rubric else None
+    with opened(arguments) as workspace:
+        environment = read_environment(arguments, workspace)
+        judge = _judge(arguments, workspace, environment)
+        recipe_text = workspace.meta("recipe")
+        suggested = read_recipe(recipe_text, "the workspace's recipe").judge if recipe_text else None
+        kind = arguments.kind or (suggested.kind if suggested is not None and suggested.model == judge else "auto")
+        choice = Choice(
+            workspace, {"judge": judge if arguments.judge else None, "base_url": arguments.base_url}
+        )
+        choice.store()
+        control = Control()
+        options = JudgeOptions(
+            kind, arguments.where, arguments.limit, rubric, limits(arguments), judge=environment.user.judge
+        )
+        job = JudgeJob(workspace, environment.settings, options, control)
+        tally = _Tally()
+        try:
+            with progress("judge", unit="pairs") as bar:
+
+                def show(event: Event) -> None:
+                    if isinstance(event, Judged):
+                        tally.add(event)
+                        failed = f"{tally.failed:,} failed" if tally.failed else ""
+                        bar.update(event.done, event.total, failed)
+                    elif isinstance(event, Notice):
+                        bar.say(event.text)
+
+                ended = run_job(job.events, control, show)
+        except BaseException:
+            choice.take_back()
+            raise
+        if ended.error is not None and not tally.scored:
+            choice.take_back()
+    return _told(arguments, judge, ended, tally)
+
+
+def _judge(arguments: Namespace, workspace: Workspace, environment: Environment) -> str:
+    wanted = arguments.judge or present_judge(workspace, environment)
+    if wanted is None:
+        raise Failed("no judge is named", 2, advice="Give --judge BACKEND:MODEL", kind="usage")
+    (judge,) = check_usable([wanted], environment)
+    assert judge is not None
+    return judge
+
+
+class _Tally:
+    """What came of the pairs so far."""
+
+    def __init__(self) -> None:
+        self.scored = self.failed = 0
+        self.sums: dict[str, list[float]] = {}
+        self.reasons: Counter[str] = Counter()
+
+    def add(self, event: Judged) -> None:
+        if event.reason is not None:
+            self.failed += 1
+            self.reasons[event.reason] += 1
+            return
+        self.scored += 1
+        for name, value in event.scores.items():
+            self.sums.setdefault(name, []).append(value)
+
+
+def _told(arguments: Namespace, judge: str, ended: Ended, tally: _Tally) -> int:
+    code = exit_code(ended)
+    failure = failure_of(ended)
+    means = {name: sum(values) / len(values) for name, values in tally.sums.items()}
+    data: dict[str, Any] = {
+        "judge": judge,
+        "run": ended.run_id,
+        "state": ended.state,
+        "reason": ended.reason,
+        "scored": tally.scored,
+        "failed": tally.failed,
+        "failures": dict(tally.reasons),
+        "means": means,
+    }
+    if failure is not None:
+        data["error"] = {"kind": failure.kind, "message": failure.message, "advice": failure.advice, "exit": code}
+    say(arguments, lambda: _lines(judge, tally, means), data)
+    if failure is not None:
+        fail(failure, json_wanted=False)
+    elif ended.state != "done":
+        advice = "The same command goes on where it stopped"
+        fail(Failed(f"not done: {one_line(ended.reason)}", code, advice=advice), json_wanted=False)
+    return code
+
+
+def _lines(judge: str, tally: _Tally, means: dict[str, float]) -> list[str]:
+    if not tally.scored and not tally.failed:
+        return [f"nothing to do: {one_line(judge)} has scored every pair"]
+    rows = [
+        (f"  {one_line(name)}", f"{mean:.2f}", f"{min(tally.sums[name]):.2f} to {max(tally.sums[name]):.2f}")
+        for name, mean in means.items()
+    ]
+    failed = f", {tally.failed:,} failed (not scored, never rejected for it)" if tally.failed else ""
+    lines = [f"{one_line(judge)} scored {counted(tally.scored, 'pair')}{failed}", *table(rows, right=(1,))]
+    return lines + [
+        f"  failed {count:,}: {one_line(reason)}" for reason, count in tally.reasons.most_common(_SHOWN_REASONS)
+    ]

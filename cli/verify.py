@@ -1,0 +1,56 @@
+"""Check that everything is as it was written: every row against its hash, the file's structure, the ledgers."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+
+from pairsmith.backends.text import one_line
+from pairsmith.pairs.store.integrity import Problem, check_workspace
+
+from .arguments import path
+from .output import Failed, counted, fail, say
+from .progress import progress
+from .stopping import graceful
+
+EXAMPLE = """
+pairsmith verify git.pairsmith
+"""
+_SHOWN = 50
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("workspace", metavar="WORKSPACE", type=path, help="the workspace file")
+
+
+def run(arguments: Namespace) -> int:
+    """Check, reading only. Exit code 1 where anything is wrong. Raises WorkspaceRefused where it is no workspace."""
+    checked = 0
+    with graceful() as stop, progress("verify", unit="rows") as bar:
+
+        def report(done: int, total: int) -> None:
+            nonlocal checked
+            checked = done
+            stop.check()
+            bar.update(done, total)
+
+        problems = check_workspace(arguments.workspace, progress=report)
+    data = {"ok": not problems, "rows": checked, "problems": [asdict(problem) for problem in problems]}
+    name = one_line(str(arguments.workspace))
+    say(arguments, lambda: _lines(name, checked, problems), data)
+    if problems:
+        failure = Failed(f"{name}: {counted(len(problems), 'problem')}", 1, advice="Restore a backup, or correct them")
+        return fail(failure, json_wanted=False)
+    return 0
+
+
+def _lines(name: str, checked: int, problems: list[Problem]) -> list[str]:
+    if not problems:
+        return [f"{name}: {counted(checked, 'row')}, all as written"]
+    lines = [f"{problem.kind}: {one_line(problem.text, 300)}" for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        lines.append(f"and {len(problems) - _SHOWN:,} more (--json names all)")
+    return lines
+
+

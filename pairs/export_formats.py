@@ -1,0 +1,127 @@
+"""The shapes of exported files. A format is an entry of `FORMATS`: how a file begins, how a pair is written, how it ends.
+
+Everything here is text in UTF-8 with line feeds. JSON is readable (no \\u for ordinary letters), but what some readers
+take for a line's end or a terminal for a command is escaped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_ESCAPED = re.compile("[\u007f-\u009f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPair:
+    """A pair as a format sees it. `scores`: judge -> attribute -> value."""
+
+    uid: str
+    instruction: str
+    input: str
+    output: str
+    topic: tuple[str, ...]
+    verdict: str
+    decided_by: str
+    rule: str
+    model: str
+    scores: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class TextFormat:
+    """A text file: `head`, then each pair's text with `between` between them, then `tail`."""
+
+    name: str
+    write: Callable[[ExportPair], str]
+    head: str = ""
+    between: str = ""
+    tail: str = ""
+    suffix: str = ".jsonl"
+
+
+def json_text(value: Any) -> str:
+    """One line of JSON that survives every reader: U+2028, U+2029, U+0085, DEL and C1 are escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def alpaca(pair: ExportPair) -> dict[str, Any]:
+    """The three fields of Stanford Alpaca; `input` is always there."""
+    return {"instruction": pair.instruction, "input": pair.input, "output": pair.output}
+
+
+def own(pair: ExportPair) -> dict[str, Any]:
+    """Alpaca's fields first, then what Pairsmith knows besides; every row has every field."""
+    return {
+        **alpaca(pair),
+        "id": pair.uid,
+        "topic": list(pair.topic),
+        "verdict": pair.verdict,
+        "decided_by": pair.decided_by,
+        "rule": pair.rule,
+        "model": pair.model,
+        "scores": {judge: dict(sorted(given.items())) for judge, given in sorted(pair.scores.items())},
+    }
+
+
+def asked(pair: ExportPair) -> str:
+    """Instruction and input as one user's turn."""
+    return f"{pair.instruction}\n\n{pair.input}" if pair.input else pair.instruction
+
+
+def messages(pair: ExportPair) -> dict[str, Any]:
+    """OpenAI's chat layout, which TRL, Axolotl, LLaMA-Factory and torchtune read."""
+    return {
+        "messages": [{"role": "user", "content": asked(pair)}, {"role": "assistant", "content": pair.output}]
+    }
+
+
+def sharegpt(pair: ExportPair) -> dict[str, Any]:
+    """ShareGPT's layout."""
+    return {"conversations": [{"from": "human", "value": asked(pair)}, {"from": "gpt", "value": pair.output}]}
+
+
+def prompt_completion(pair: ExportPair) -> dict[str, Any]:
+    """TRL's conversational prompt and completion: loss on the completion only."""
+    return {
+        "prompt": [{"role": "user", "content": asked(pair)}],
+        "completion": [{"role": "assistant", "content": pair.output}],
+    }
+
+
+def csv_row(pair: ExportPair) -> str:
+    """RFC 4180, every field quoted."""
+    return _csv([pair.instruction, pair.input, pair.output])
+
+
+def _csv(fields: list[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow(fields)
+    return buffer.getvalue()
+
+
+def _lines(name: str, shape: Callable[[ExportPair], dict[str, Any]]) -> TextFormat:
+    return TextFormat(name, lambda pair: json_text(shape(pair)) + "\n")
+
+
+FORMATS: dict[str, TextFormat] = {
+    "jsonl": _lines("jsonl", own),
+    "alpaca": TextFormat(
+        "alpaca",
+        lambda pair: json_text(alpaca(pair)),
+        head="[\n",
+        between=",\n",
+        tail="\n]\n",
+        suffix=".json",
+    ),
+    "messages": _lines("messages", messages),
+    "sharegpt": _lines("sharegpt", sharegpt),
+    "prompt-completion": _lines("prompt-completion", prompt_completion),
+    "csv": TextFormat("csv", csv_row, head=_csv(["instruction", "input", "output"]), suffix=".csv"),
+}
