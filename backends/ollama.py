@@ -158,29 +158,32 @@ class OllamaBackend:
 
     async def complete(self, request: Request) -> Completion:
         """One POST to /api/chat (or /api/generate for a raw prompt). Raises `BackendError`."""
-        began = time.monotonic()
+        piece, texts, latency = await self._answer(request)
+        return self._completion(request, piece, texts, latency)
+
+    async def _answer(self, request: Request) -> tuple[Piece, list[str], float]:
+        """One unstreamed request: (the finished and checked reply, the prompt's texts, seconds it took)."""
+        end = time.monotonic() + request.deadline_s
         facts = await self._ready(request.deadline_s)
         path, body, texts = self._body(request, facts, stream=False)
         check_before(texts, request.max_tokens, self._window(facts))
-        left = max(0.0, request.deadline_s - (time.monotonic() - began))
         sent = time.monotonic()
-        raw = await self._wire.post(path, body, deadline_s=left, completion=True)
+        raw = await self._wire.post(path, body, deadline_s=max(0.0, end - sent), completion=True)
         piece = require_done(read_piece(raw))
         latency = time.monotonic() - sent
         await self._check_window(piece, texts, facts, len(request.messages))
-        return self._completion(request, piece, texts, latency)
+        return piece, texts, latency
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """As `complete`; what the model thinks is not among the pieces. Raises `BackendError`."""
-        began = time.monotonic()
+        end = time.monotonic() + request.deadline_s
         facts = await self._ready(request.deadline_s)
         path, body, texts = self._body(request, facts, stream=True)
         check_before(texts, request.max_tokens, self._window(facts))
-        left = max(0.0, request.deadline_s - (time.monotonic() - began))
         sent = time.monotonic()
         pieces: list[Piece] = []
         gate = ReasoningGate()
-        lines = self._wire.lines(path, body, deadline_s=left, completion=True)
+        lines = self._wire.lines(path, body, deadline_s=max(0.0, end - sent), completion=True)
         try:
             async for line in lines:
                 pieces.append(read_piece(line))
@@ -200,7 +203,6 @@ class OllamaBackend:
 
         Raises `BackendError`: `BadRequest` for any other number of suffixes, or a server before v0.12.11.
         """
-        began = time.monotonic()
         facts = await self._ready(request.deadline_s)
         if len(request.suffixes) != 1:
             raise BadRequest(f"one suffix a call, not {len(request.suffixes)}", reached=False)
@@ -210,14 +212,7 @@ class OllamaBackend:
                 advice="Update it to 0.12.11 or later, or judge by JSON",
                 reached=False,
             )
-        path, body, texts = self._body(scoring_request(request), facts, stream=False)
-        check_before(texts, 2, self._window(facts))
-        left = max(0.0, request.deadline_s - (time.monotonic() - began))
-        sent = time.monotonic()
-        raw = await self._wire.post(path, body, deadline_s=left, completion=True)
-        piece = require_done(read_piece(raw))
-        latency = time.monotonic() - sent
-        await self._check_window(piece, texts, facts, len(request.messages))
+        piece, texts, latency = await self._answer(scoring_request(request))
         if not piece.logprobs:
             raise MalformedReply("the server sent no log probabilities", advice="Judge by JSON instead")
         return Scored(
