@@ -156,8 +156,7 @@ CREATE INDEX pair_version ON pair (version_id);
 CREATE INDEX pair_import ON pair (import_id, id) WHERE import_id IS NOT NULL;
 CREATE INDEX pair_edited ON pair (id) WHERE versions > 1;
 
--- `spaced`: what is written in scripts without spaces, one character a word (search.py), so that search
--- finds it.
+-- `spaced`: the text once more where it is in a script without spaces, those characters one a word (search.py).
 -- Texts never change: an edit is a new version. sha256 is over instruction, input and output (pair_rows.py).
 CREATE TABLE version (
     id INTEGER PRIMARY KEY,

@@ -23,15 +23,18 @@ _PIECE = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 _PART = re.compile(r'"([^"]*)"|(\S+)')
 _MAX_QUERY = 1000
 _MAX_PARTS = 32
-_GAP = " \u2400 x "  # between runs, so that no phrase reaches from one into the next
 _STEPS = 2000
 
 
 def spaced(*texts: str) -> str:
-    """The characters of the texts' unspaced scripts, one a word; empty for other texts, at no cost for
-    ASCII."""
-    runs = [run for text in texts if not text.isascii() for run in _RUN.findall(text)]
-    return _GAP.join(" ".join(run) for run in runs)
+    """Those of the texts that hold unspaced scripts, each of their characters a word; empty where none
+    does.
+    """
+    return "\n".join(
+        _RUN.sub(lambda run: f" {' '.join(run[0])} ", text)
+        for text in texts
+        if not text.isascii() and _RUN.search(text)
+    )
 
 
 def match_expression(query: str) -> str | None:
@@ -56,7 +59,7 @@ def _term(piece: str, *, whole: bool) -> str:
         return f'{{spaced}} : "{" ".join(piece)}"'
     words = piece.replace('"', " ").strip()
     star = "" if whole or len(words) < 2 else " *"
-    return f'{{instruction input output}} : "{words}"{star}'
+    return f'"{words}"{star}'
 
 
 class SearchTimedOut(Exception):
