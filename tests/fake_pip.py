@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -69,10 +70,7 @@ def main() -> int:
         for word in rest:
             if word.endswith(".whl"):
                 site = home / "site"
-                for old in sorted(site.glob("llama_cpp/*")):
-                    old.unlink()
-                if (site / "llama_cpp").exists():
-                    (site / "llama_cpp").rmdir()
+                shutil.rmtree(site, ignore_errors=True)
                 zipfile.ZipFile(word).extractall(site)
     return 0
 
