@@ -20,8 +20,8 @@ _INLINE = (
 _CIRCLED = re.compile("[①-⑳]")
 _DOTS = re.compile(r"\s+[•·●▪‣]\s+|^[•·●▪‣]\s*")
 _INTRO = re.compile(
-    r"\W*(?:sure|certainly|of course|absolutely|okay|ok|great|yes|here (?:are|is)|here's|below (?:are|is)|the following|"
-    r"these are|i (?:have|will|can)|following are|当然|好的|以下|下面)\b",
+    r"\W*(?:sure|certainly|of course|absolutely|okay|ok|great|yes|here (?:are|is)|here's|"
+    r"below (?:are|is)|the following|these are|i (?:have|will|can)|following are|当然|好的|以下|下面)\b",
     re.IGNORECASE,
 )
 _AND = re.compile(r"\s+(?:and|&|und|et|y|e|и)\s+|\s*(?:和|以及|及)\s*", re.IGNORECASE)
@@ -103,8 +103,14 @@ def comma_names(text: str, asked: int) -> list[str]:
     return [part.strip() for part in parts] if len(parts) > 1 and fine else []
 
 
+_FEWEST_SENTENCES = 5
+_LONGEST_SENTENCE = 400
+_INNER_STOP = re.compile(r"[.!?]\s+[A-Z]|[。！？].")
+
+
 def plain_items(text: str, asked: int, *, short: bool) -> list[str]:
-    """Lines, or paragraphs, without any mark: taken for the items only if there are about as many as were asked for."""
+    """Lines, or paragraphs, without any mark: taken for the items only if there are about as many as were asked for,
+    or if they read like instructions."""
     lines = _without_talk([line.strip() for line in text.split("\n") if line.strip()])
     paragraphs = _without_talk(
         [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
@@ -113,7 +119,16 @@ def plain_items(text: str, asked: int, *, short: bool) -> list[str]:
     for items in (lines, paragraphs):
         if items and abs(len(items) - asked) <= allowed and not (short and _too_long_for_names(items)):
             return items
-    return []
+    return lines if not short and _single_sentences(lines, asked) else []
+
+
+def _single_sentences(lines: Sequence[str], asked: int) -> bool:
+    """Whether lines are instructions although their number is not the one asked for: enough of them, and nearly each
+    a sentence of its own. Prose has several sentences in a line. (Asked for 100, models stop at 60 or go on to 130.)"""
+    if not _FEWEST_SENTENCES <= len(lines) <= 4 * asked:
+        return False
+    odd = sum(1 for line in lines if _INNER_STOP.search(line) or not 2 <= len(line) <= _LONGEST_SENTENCE)
+    return odd <= 0.2 * len(lines)
 
 
 def _too_long_for_names(items: Sequence[str]) -> bool:

@@ -172,7 +172,7 @@ class TopicTree:
             )
 
         answered = await tools.ask(make, purpose="instructions", subject=str(topic_id), number=self._lists)
-        parsed = read_list(answered.answer, count, echoed=existing)
+        parsed = read_list(answered.answer, count)
         return ListWritten(answered, [Draft(item) for item in parsed.items], parsed.malformed)
 
     async def respond(self, candidate: Candidate, topic: str) -> Response:
