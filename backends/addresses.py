@@ -17,7 +17,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server's address in its parts. `host` is lower case, without brackets or a final dot; `path` has no final "/"."""
+    """A server's address in its parts: `host` in lower case without brackets, `path` without final "/"."""
 
     scheme: str
     host: str

@@ -58,7 +58,8 @@ _BAD_KEY = re.compile(
 )
 _NOT_TAKEN = re.compile(
     r"extra_forbidden|extra inputs|not (permitted|supported|allowed|available|implemented)|unsupported|unrecognized"
-    r"|unknown (field|parameter|argument)|unexpected (field|keyword)|must be|less than or equal|invalid|cannot",
+    r"|unknown (field|parameter|argument)|unexpected (field|keyword)|(must|should) be|less than or equal"
+    r"|invalid|cannot",
     re.IGNORECASE,
 )
 _WRONG_PATH = re.compile(

@@ -9,7 +9,9 @@ from .protocol import ModelInfo
 from .reward import is_reward_model
 from .text import one_line
 
-RUBRIC_ADVICE = "Judge with any chat model instead: the rubric judge (--kind expected or json) scores the same five attributes"
+RUBRIC_ADVICE = (
+    "Any chat model scores the same five attributes with the rubric judge (--kind expected or json)"
+)
 
 
 def closest(name: str, known: Sequence[str], most: int = 4) -> list[str]:

@@ -39,7 +39,7 @@ from .openai_reply import (
     read_reply,
     usage_of,
 )
-from .openai_request import Dialect, Payload, build, build_score
+from .openai_request import JSON_OBJECT, Dialect, Payload, build, build_score
 from .protocol import (
     Capabilities,
     Chunk,
@@ -186,7 +186,7 @@ class ChatServer:
         if not self._list_asked and not self._reward and self._door.dialect.raw_prompts:
             await self._look_in_list()
         return Capabilities(
-            json_schema=not self._reward and "response_format" not in self._dropped,
+            json_schema=not self._reward and self._dropped.get("response_format") != "",
             logprobs=self._logprobs is True,
             seed=not self._reward and "seed" not in self._dropped,
             reward_attributes=self._reward_attributes,
@@ -302,11 +302,17 @@ class ChatServer:
         )
         self._hide_key(error)
         if isinstance(error, FieldRejected):
-            self._drop(error.field)
+            self._drop(error.field, error.message)
             error.advice = "The next try goes without it"
+        if isinstance(error, Unauthorized) and self._key is None:
+            error.message = f"{self._wire.server} wants a key, and none was sent"
+            error.advice = self._key_advice()
         return error
 
-    def _drop(self, field: str) -> None:
+    def _drop(self, field: str, said: str) -> None:
+        if field == "response_format" and field not in self._dropped and JSON_OBJECT in said:
+            self._dropped[field] = JSON_OBJECT
+            return
         self._dropped[field] = _SUBSTITUTES.get(field, "") if self._door.dialect.extras else ""
         if field in ("logprobs", "top_logprobs"):
             self._logprobs = False
@@ -359,12 +365,18 @@ class ChatServer:
             self._key = await asyncio.to_thread(find_key, door.key_name, self._env, self.origin)
             self._key_sought = True
         if self._key is None and door.key_needed:
-            raise Unauthorized(
-                f"no key for {self.origin}", advice=f"Set {door.key_name} in the environment", reached=False
-            )
+            raise Unauthorized(f"no key for {self.origin}", advice=self._key_advice(), reached=False)
         if self._key is not None:
             check_key_may_go(door.key_name, door.address)
         return self._key
+
+    def _key_advice(self) -> str:
+        name = self._door.key_name
+        if not self._door.key_may_go:
+            return f"An address out of a workspace gets no key: set OPENAI_BASE_URL to it beside {name}"
+        return f"Set {name} in the environment" + (
+            " (any text will do)" if self.name == "nim" and not self.remote else ""
+        )
 
     def _hide_key(self, error: BackendError) -> None:
         error.message = self._redacted(error.message)

@@ -15,6 +15,8 @@ PLAIN = "/completions"
 SCORED_TOKENS = 3
 """The answer may open with a space or a quote before the choice; further than this it is not one."""
 MOST_TOP_LOGPROBS = 20
+JSON_OBJECT = "json_object"
+"""The older way to ask for a schema, of servers that refuse the newer one."""
 NECESSARY = frozenset({"model", "messages", "prompt", "stream"})
 
 
@@ -61,7 +63,7 @@ def build(
         return Payload(CHAT, fields, {})
     path = CHAT if request.prompt is None else PLAIN
     changed: dict[str, Any] = {}
-    for name, value in _optional(request, dialect, path).items():
+    for name, value in _optional(request, dialect, path, dropped).items():
         _add(name, value, fields, changed, dropped)
     if request.temperature is not None and request.temperature > dialect.most_temperature:
         fields["temperature"] = changed["temperature"] = dialect.most_temperature
@@ -97,7 +99,7 @@ def _check(messages: tuple[Message, ...], prompt: str | None, dialect: Dialect) 
         raise BadRequest(f"{dialect.name} takes messages, not a raw prompt", reached=False)
 
 
-def _optional(request: Request, dialect: Dialect, path: str) -> dict[str, Any]:
+def _optional(request: Request, dialect: Dialect, path: str, dropped: Mapping[str, str]) -> dict[str, Any]:
     names = ["max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed"]
     if dialect.extras:
         names += ["top_k", "min_p"]
@@ -105,24 +107,28 @@ def _optional(request: Request, dialect: Dialect, path: str) -> dict[str, Any]:
     if request.stop:
         wanted["stop"] = list(request.stop)
     if request.json_schema is not None:
-        schema = {"name": "reply", "schema": request.json_schema}
-        wanted["response_format"] = {"type": "json_schema", "json_schema": schema}
+        wanted["response_format"] = _schema(request.json_schema, dropped.get("response_format"))
     if request.top_logprobs is not None:
         wanted |= _logprobs(request.top_logprobs, path)
     return wanted
 
 
+def _schema(schema: Mapping[str, Any], substitute: str | None) -> dict[str, Any]:
+    if substitute == JSON_OBJECT:
+        return {"type": JSON_OBJECT, "schema": schema}
+    return {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
+
+
 def _logprobs(top: int, path: str) -> dict[str, Any]:
-    top = min(top, MOST_TOP_LOGPROBS)
-    if path == PLAIN:
-        return {"logprobs": max(1, top)}
-    return {"logprobs": True, "top_logprobs": top} if top else {"logprobs": True}
+    # Some servers give none at all where not a single alternative is asked for.
+    top = max(1, min(top, MOST_TOP_LOGPROBS))
+    return {"logprobs": top} if path == PLAIN else {"logprobs": True, "top_logprobs": top}
 
 
 def _add(
     name: str, value: Any, fields: dict[str, Any], changed: dict[str, Any], dropped: Mapping[str, str]
 ) -> None:
-    if name not in dropped:
+    if name not in dropped or dropped[name] == JSON_OBJECT:
         fields[name] = value
     elif dropped[name]:
         fields[dropped[name]] = value
