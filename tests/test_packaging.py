@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("assets", "backends", "cli", "pairs", "training", "tui")
@@ -116,6 +118,24 @@ def test_the_seven_packages_of_the_card_are_plain_dependencies() -> None:
     names = {Requirement(line).name for line in PROJECT["project"]["dependencies"]}
     assert set(CARD) <= names
     assert "optional-dependencies" not in PROJECT["project"]
+
+
+def test_the_rooms_import_only_what_is_declared() -> None:
+    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
+    carriers = metadata.packages_distributions()
+    wrong = set()
+    for file in (file for file in FILES if file.suffix == ".py" and file.relative_to(ROOT).parts[0] in ROOMS):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            for name in (
+                {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"pairsmith"}
+            ):
+                found = {canonicalize_name(carrier) for carrier in carriers.get(name, [name])}
+                if not found & declared:
+                    wrong.add(f"{file.relative_to(ROOT)} imports {name}")
+    assert wrong == set()
 
 
 def pins() -> dict[str, str]:

@@ -192,7 +192,8 @@ def self_test(command: list[str]) -> Verdict:
     if child.returncode == 0:
         return Verdict("")
     if child.returncode < 0:
-        return Verdict(f"died of {signal.Signals(-child.returncode).name}")
+        names = {number.value: number.name for number in signal.Signals}
+        return Verdict(f"died of {names.get(-child.returncode, f'signal {-child.returncode}')}")
     if child.returncode == SELF_TEST_FAILED:
         return Verdict(f"failed: {child.stdout.strip()}")
     raise Failed(f"{child.stdout}{child.stderr}\nThe self-test of llama.cpp does not start.")
@@ -283,7 +284,8 @@ class Llama:
 
 def make_venv(place: Place, screen: Screen) -> None:
     """Create `.venv`, anew where a former one is of no use (moved, or its Python gone)."""
-    if place.python.exists() and stamped(place).get("root", str(place.root)) == str(place.root):
+    usable = place.python.exists() and (place.venv / "bin" / "pip").exists()
+    if usable and stamped(place).get("root", str(place.root)) == str(place.root):
         return
     base = getattr(sys, "_base_executable", None) or sys.executable
     step = screen.start(
