@@ -52,10 +52,16 @@ def locate(
     identity = HUB_IDS.get(name, name)
     if not hub.is_id(identity) or path.suffix in (".gguf", ".safetensors", *weights.PICKLED):
         known = ", ".join([*HUB_IDS, *(f"scratch:{size}" for size in SCRATCH)])
-        raise TrainingError("weights", f"no model {name!r}", f"Name a folder, a file, owner/name, or one of {known}.")
+        raise TrainingError(
+            "weights", f"no model {name!r}", f"Name a folder, a file, owner/name, or one of {known}."
+        )
     folder = Path(models_dir) if models_dir else default_models_dir()
     short = next((alias for alias, full in HUB_IDS.items() if full == identity), identity.replace("/", "--"))
-    for candidate in (folder / short, folder / identity.rpartition("/")[2], folder / identity.replace("/", "--")):
+    for candidate in (
+        folder / short,
+        folder / identity.rpartition("/")[2],
+        folder / identity.replace("/", "--"),
+    ):
         if any((candidate / file).exists() for file in ("model.safetensors", "model.safetensors.index.json")):
             return candidate
     if offline:
@@ -126,5 +132,7 @@ def _vocabulary(name: str, texts: Iterable[str]) -> Vocabulary:
         return bpe.train(texts, int(count))
     folder = Path(name)
     if not (folder / "vocab.json").exists():
-        raise TrainingError("vocabulary", f"{name}: neither gpt2, bytes, train:N nor a folder with vocab.json")
+        raise TrainingError(
+            "vocabulary", f"{name}: neither gpt2, bytes, train:N nor a folder with vocab.json"
+        )
     return vocabulary.from_files(folder / "vocab.json", folder / "merges.txt")

@@ -7,8 +7,10 @@ a second.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from .vocabulary import WORDS, Vocabulary
 
@@ -16,8 +18,8 @@ Pair = tuple[bytes, bytes]
 
 
 @functools.cache
-def _words() -> object:
-    import regex  # comes with tiktoken
+def _words() -> Any:
+    import regex  # type: ignore[import-untyped]  # comes with tiktoken
 
     return regex.compile(WORDS)
 
@@ -29,7 +31,7 @@ def train(texts: Iterable[str], size: int) -> Vocabulary:
     """
     if size < 257:
         raise ValueError(f"a byte-level vocabulary needs at least 257 tokens, not {size}")
-    words = Counter(word for text in texts for word in _words().findall(text))  # type: ignore[attr-defined]
+    words = Counter(word for text in texts for word in _words().findall(text))
     merges = _merges(words, size - 257)
     tokens = [bytes([byte]) for byte in range(256)]
     known = set(tokens)
@@ -48,7 +50,7 @@ def _merges(words: Counter[str], wanted: int) -> list[Pair]:
     pairs: Counter[Pair] = Counter()
     where: defaultdict[Pair, set[int]] = defaultdict(set)
     for index, parts in enumerate(spelled):
-        for pair in zip(parts, parts[1:], strict=False):
+        for pair in itertools.pairwise(parts):
             pairs[pair] += counts[index]
             where[pair].add(index)
     merges: list[Pair] = []
@@ -78,7 +80,7 @@ def _merge_word(
     where: defaultdict[Pair, set[int]],
 ) -> None:
     """Merge one pair in one word, and keep the counts of its neighbours."""
-    for old in zip(parts, parts[1:], strict=False):
+    for old in itertools.pairwise(parts):
         if old in pairs:
             pairs[old] -= count
             if pairs[old] <= 0:
@@ -88,6 +90,6 @@ def _merge_word(
         if (parts[position], parts[position + 1]) == pair:
             parts[position : position + 2] = [pair[0] + pair[1]]
         position += 1
-    for new in zip(parts, parts[1:], strict=False):
+    for new in itertools.pairwise(parts):
         pairs[new] += count
         where[new].add(index)

@@ -39,7 +39,9 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """
     for name, tensor in checkpoint.tensors.items():
         if not bool(torch.isfinite(tensor.sum(dtype=torch.float64))):
-            raise TrainingError("not_finite", f"{name} holds numbers that are not finite: no checkpoint is written")
+            raise TrainingError(
+                "not_finite", f"{name} holds numbers that are not finite: no checkpoint is written"
+            )
     target = folder / f"{_NAME}{checkpoint.step:08d}"
     with atomic.folder(target, {"version": VERSION, "step": checkpoint.step}) as partial:
         _save(partial / "model.safetensors", checkpoint.tensors)

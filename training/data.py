@@ -51,7 +51,12 @@ class Example:
         return sum(target != IGNORED for target in self.targets)
 
 
-def read_pairs(path: Path, required: bool = True) -> list[Pair]:
+def read_prompts(path: Path) -> list[Pair]:
+    """As `read_pairs`, but a line may lack its output (it becomes empty). Raises TrainingError("data")."""
+    return read_pairs(path, output_required=False)
+
+
+def read_pairs(path: Path, required: bool = True, output_required: bool = True) -> list[Pair]:
     """The pairs of a JSONL file, in file order; [] if it is absent and not required.
 
     Raises TrainingError("data"), naming file and line.
@@ -63,7 +68,7 @@ def read_pairs(path: Path, required: bool = True) -> list[Pair]:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    pairs.append(_pair(f"{path.name}, line {number}", line))
+                    pairs.append(_pair(f"{path.name}, line {number}", line, output_required))
     except OSError as error:
         raise TrainingError("data", f"{path.name}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -73,7 +78,7 @@ def read_pairs(path: Path, required: bool = True) -> list[Pair]:
     return pairs
 
 
-def _pair(where: str, line: str) -> Pair:
+def _pair(where: str, line: str, output_required: bool) -> Pair:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -81,10 +86,11 @@ def _pair(where: str, line: str) -> Pair:
     if not isinstance(values, dict):
         raise TrainingError("data", f"{where}: not a JSON object")
     texts = {name: values.get(name, "") for name in ("instruction", "input", "output")}
+    optional = ("input",) if output_required else ("input", "output")
     for name, text in texts.items():
-        if text is None and name == "input":
+        if text is None and name in optional:
             texts[name] = ""
-        elif not isinstance(text, str) or (name != "input" and name not in values):
+        elif not isinstance(text, str) or (name not in optional and name not in values):
             raise TrainingError("data", f"{where}: {name} is missing or not text")
     identity = values.get("id", where)
     if not isinstance(identity, str | int):

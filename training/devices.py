@@ -15,7 +15,7 @@ from .errors import TrainingError
 from .shapes import Shape
 
 SMALL = 30_000_000
-"""Models with fewer parameters are computed in fp32 by one thread: handing work to others costs them more than it saves."""
+"""Models with fewer parameters are computed in fp32 by one thread: sharing the work costs more than it saves."""
 WORTH_IT = 1.5
 """bf16 is chosen where a matrix product is at least so many times faster than in fp32."""
 
@@ -70,7 +70,9 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise TrainingError("device", f"no device {name!r}", "Take auto, cpu, cuda, cuda:N or mps.") from error
+        raise TrainingError(
+            "device", f"no device {name!r}", "Take auto, cpu, cuda, cuda:N or mps."
+        ) from error
     there = {
         "cpu": lambda: True,
         "cuda": lambda: torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
@@ -185,7 +187,9 @@ def needed_memory(shape: Shape, lengths: Sequence[int], dtype: torch.dtype, trai
 def describe() -> list[dict[str, Any]]:
     """Every usable device with free memory, for `devices`."""
     names = ["cpu"]
-    names += [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    names += (
+        [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
     names += ["mps"] if torch.backends.mps.is_available() else []
     found = []
     for name in names:

@@ -33,6 +33,8 @@ class World:
         """The sum of a number over all processes."""
         if self.size == 1:
             return number
-        tensor = torch.tensor([number], dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+        tensor = torch.tensor(
+            [number], dtype=torch.float64 if device.type != "mps" else torch.float32, device=device
+        )
         self.add(tensor)
         return float(tensor)

@@ -17,9 +17,14 @@ Event = dict[str, Any]
 CANCELLED = 130
 
 
-def event(name: str, **fields: Any) -> Event:
+def event(name: str, /, **fields: Any) -> Event:
     """An event with its version and time. Numbers that are not finite become null: JSON has none."""
-    return {"v": VERSION, "event": name, "time": round(time.time(), 3), **{k: _plain(v) for k, v in fields.items()}}
+    return {
+        "v": VERSION,
+        "event": name,
+        "time": round(time.time(), 3),
+        **{k: _plain(v) for k, v in fields.items()},
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -65,6 +70,11 @@ class Printer:
                 self._stream.flush()
             except (BrokenPipeError, ValueError):
                 os._exit(CANCELLED)
+
+    def plain(self, text: str) -> None:
+        """Print text for people instead of events."""
+        self._stream.write(text)
+        self._stream.flush()
 
 
 class Control:

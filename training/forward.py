@@ -29,9 +29,7 @@ def hidden(model: GPT2, batch: Packed) -> torch.Tensor:
     return ops.norm(model, "ln_f", x)
 
 
-def _block(
-    model: GPT2, name: str, x: torch.Tensor, batch: Packed, rows: torch.Tensor | None
-) -> torch.Tensor:
+def _block(model: GPT2, name: str, x: torch.Tensor, batch: Packed, rows: torch.Tensor | None) -> torch.Tensor:
     mixed = _attention(model, name, ops.norm(model, f"{name}.ln_1", x), batch)
     if rows is not None:
         # after the last attention only the rows with a label matter

@@ -86,7 +86,9 @@ def generate(
     with torch.no_grad():
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
-            _Batch(model, prompts, chosen, end_of_text, sampling, tokens, answers).run(on_answer, on_token, stop)
+            _Batch(model, prompts, chosen, end_of_text, sampling, tokens, answers).run(
+                on_answer, on_token, stop
+            )
     return answers
 
 
@@ -116,6 +118,7 @@ class _Batch:
         self.batch = batch.to(model.device)
         self.shared = batch.shared
         own = [len(prompts[index]) - batch.shared for index in chosen]
+        self.host_lengths = list(own)
         self.lengths = torch.tensor(own, device=model.device)
         """Own tokens in each row of the cache."""
         self.longest = max(own)
@@ -200,7 +203,6 @@ class _Batch:
 
     def _prefill(self) -> torch.Tensor:
         batch, shape = self.batch, self.shape
-        self.host_lengths = self.lengths.tolist()
         last_cells = torch.arange(batch.examples, device=self.model.device) * batch.longest
         last_cells = last_cells + self.shared + self.lengths - 1
         last_rows = batch.to_padded.index_select(0, last_cells)

@@ -103,7 +103,8 @@ class _Reader:
         if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
             raise _damaged(self.name, "impossible alignment")
         base = -(-self.at // alignment) * alignment
-        return File(metadata, {name: self.placed(name, base, *rest) for name, *rest in infos}, self.data)
+        tensors = {name: self.placed(name, base, size, kind, offset) for name, size, kind, offset in infos}
+        return File(metadata, tensors, self.data)
 
     def take(self, form: str) -> tuple[Any, ...]:
         values = struct.unpack_from("<" + form, self.data, self.at)
@@ -175,7 +176,9 @@ def packed(values: np.ndarray[Any, Any], kind: int) -> bytes:
     if kind == F16:
         return np.ascontiguousarray(values, "<f2").tobytes()
     if kind != Q8_0 or values.shape[-1] % BLOCK:
-        raise ValueError(f"rows of {values.shape[-1]} numbers cannot be stored as {TYPE_NAMES.get(kind, kind)}")
+        raise ValueError(
+            f"rows of {values.shape[-1]} numbers cannot be stored as {TYPE_NAMES.get(kind, kind)}"
+        )
     blocks = np.ascontiguousarray(values, np.float32).reshape(-1, BLOCK)
     scales = (np.abs(blocks).max(axis=1, keepdims=True) / 127).astype(np.float32)
     inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=scales > 0)

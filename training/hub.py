@@ -152,7 +152,9 @@ def _request(
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=_TIMEOUT_S, context=context)
+        connection = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=_TIMEOUT_S, context=context
+        )
     else:
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT_S)
     headers = {"User-Agent": "pairsmith", "Accept-Encoding": "identity"}
@@ -169,5 +171,3 @@ def _request(
 def _digest(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-

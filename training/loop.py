@@ -275,7 +275,12 @@ class Loop:
             merged = merged_model(job)
             sampling = Sampling(job.config.sample_tokens)
             answer = generate(
-                merged, [ids], job.vocabulary.end_of_text, sampling, len(job.vocabulary), stop=self.control.cancel.is_set
+                merged,
+                [ids],
+                job.vocabulary.end_of_text,
+                sampling,
+                len(job.vocabulary),
+                stop=self.control.cancel.is_set,
             )[0]
             text = job.vocabulary.decode(answer.tokens)
         now.elapsed += time.perf_counter() - started if now.step else 0.0
@@ -297,7 +302,9 @@ class Loop:
             return
         started = time.perf_counter()
         try:
-            path = checkpoints.write(job.folder / "checkpoints", self._checkpoint(), job.config.keep_checkpoints)
+            path = checkpoints.write(
+                job.folder / "checkpoints", self._checkpoint(), job.config.keep_checkpoints
+            )
         except OSError as error:
             yield event(
                 "warning",

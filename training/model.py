@@ -22,7 +22,7 @@ HEAD = "lm_head.weight"
 
 @dataclass(slots=True)
 class Lora:
-    """A low-rank addition to one product: x @ down.T (per group) @ up.T * scale. The fused q|k|v weight has 3 groups."""
+    """A low-rank addition to one product: x @ down.T (per group) @ up.T * scale. The fused q|k|v has 3 groups."""
 
     down: torch.Tensor
     up: torch.Tensor

@@ -115,7 +115,9 @@ class _Pad(torch.autograd.Function):
     """Packed rows to the padded layout; backward gathers instead of scattering."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, to_padded: torch.Tensor, to_packed: torch.Tensor, shape: Any) -> Any:
+    def forward(
+        ctx: Any, x: torch.Tensor, to_padded: torch.Tensor, to_packed: torch.Tensor, shape: Any
+    ) -> Any:
         ctx.save_for_backward(to_packed)
         ctx.shape = shape
         return x.index_select(0, to_padded)
@@ -131,7 +133,9 @@ class _Pad(torch.autograd.Function):
         return packed, None, None, None
 
 
-def pad(x: torch.Tensor, to_padded: torch.Tensor, to_packed: torch.Tensor, shape: tuple[int, int, int]) -> Any:
+def pad(
+    x: torch.Tensor, to_padded: torch.Tensor, to_packed: torch.Tensor, shape: tuple[int, int, int]
+) -> Any:
     """Rows [tokens, width] in the padded layout [examples * longest, width]; `shape` is (examples, longest, shared)."""
     return _Pad.apply(x, to_padded, to_packed, shape)
 

@@ -42,7 +42,9 @@ class _Group:
 class AdamW:
     """The optimiser of one model: owns the flat buffers, which the model's tensors become views of."""
 
-    def __init__(self, model: GPT2, rates: Rates, dtype: torch.dtype, trained: dict[str, torch.Tensor]) -> None:
+    def __init__(
+        self, model: GPT2, rates: Rates, dtype: torch.dtype, trained: dict[str, torch.Tensor]
+    ) -> None:
         """`trained` are the tensors to update: the model's own, or LoRA's. Their storage is replaced."""
         self.rates = rates
         self.step_count = torch.zeros((), dtype=torch.float32, device=model.device)

@@ -89,7 +89,8 @@ def evaluate(
     drawn = order.draw(len(train))
     whole = len(train) // BATCH
     batches = [
-        [train[index] for index in drawn[start * BATCH : (start + 1) * BATCH]] for start in range(min(BATCHES, whole))
+        [train[index] for index in drawn[start * BATCH : (start + 1) * BATCH]]
+        for start in range(min(BATCHES, whole))
     ]
     order.draw_unshuffled()
     starts = range(0, len(validation), BATCH)[:BATCHES]

@@ -1,4 +1,4 @@
-"""The two styles that a pair is written in for the model: Alpaca's and Phi-3's, byte for byte as the reference text does.
+"""The two styles that a pair is written in: Alpaca's and Phi-3's, byte for byte as the reference text has them.
 
 A prompt ends before the header of the response: in training the model also learns to write the header.
 """
@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 ALPACA_PREAMBLE = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request."
 )
 
 

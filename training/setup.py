@@ -22,6 +22,11 @@ from .prompts import STYLES, Style
 from .vocabulary import Vocabulary
 
 FILES = ("train", "validation", "test")
+_FREE = {
+    *("models_dir", "offline", "device", "threads", "sample_tokens", "max_steps"),
+    *("checkpoint_every", "checkpoint_minutes", "keep_checkpoints"),
+}
+"""Settings that may differ when a run is continued: none of them changes the curve."""
 
 
 @dataclass(slots=True)
@@ -145,7 +150,9 @@ def _with_head(model: GPT2, settings: Config) -> GPT2:
     try:
         return with_head(model, settings.tied_head)
     except ValueError as error:
-        raise TrainingError("config", f"config.json: tied_head: {error}", "Set it to false, or leave it out.") from error
+        raise TrainingError(
+            "config", f"config.json: tied_head: {error}", "Set it to false, or leave it out."
+        ) from error
 
 
 def _check_examples(examples: list[Example], settings: Config, world: World) -> None:
@@ -158,7 +165,9 @@ def _check_examples(examples: list[Example], settings: Config, world: World) -> 
         )
     if not any(example.labels for example in examples):
         raise TrainingError(
-            "data", "train.jsonl: no token is left to learn", "Raise max_length, or do not mask the instructions."
+            "data",
+            "train.jsonl: no token is left to learn",
+            "Raise max_length, or do not mask the instructions.",
         )
 
 
@@ -166,10 +175,7 @@ def _identity(
     folder: Path, settings: Config, model: GPT2, world: World, device: devices.Device
 ) -> dict[str, Any]:
     """Everything that decides the curve. Pauses, limits and places are not part of it."""
-    free = (
-        "max_steps models_dir offline device threads sample_tokens checkpoint_every checkpoint_minutes keep_checkpoints"
-    )
-    values = {k: v for k, v in settings.as_json().items() if k not in free.split()}
+    values = {name: value for name, value in settings.as_json().items() if name not in _FREE}
     values |= {f"shape.{name}": value for name, value in dataclasses.asdict(model.shape).items()}
     for name in ("train", "validation"):
         path = folder / f"{name}.jsonl"
@@ -200,9 +206,9 @@ def _notes(job: Job) -> list[str]:
         notes.append(f"examples are cut at {job.max_length} tokens, the model's context")
     cut = sum(example.cut > 0 for example in job.examples["train"])
     if cut:
-        notes.append(f"{cut} of {len(job.examples['train'])} training examples are longer than that and are cut")
+        notes.append(
+            f"{cut} of {len(job.examples['train'])} training examples are longer than that and are cut"
+        )
     if job.vocabulary.name == "own":
         notes.append(f"the vocabulary of {len(job.vocabulary)} tokens was made from the training pairs")
     return notes
-
-

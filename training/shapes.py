@@ -29,7 +29,9 @@ class Shape:
                 raise TrainingError("config", f"shape: {name} must be a whole number above 0, not {value!r}")
         if self.width % self.heads:
             raise TrainingError(
-                "config", f"shape: width {self.width} cannot be divided by {self.heads} heads", "Choose another."
+                "config",
+                f"shape: width {self.width} cannot be divided by {self.heads} heads",
+                "Choose another.",
             )
 
     @property

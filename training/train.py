@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,13 @@ from .loop import Loop, Stopped
 from .setup import Job, prepare
 
 
-def run(folder: Path, resume: bool, control: Control) -> Iterator[Event]:
-    """The events of a run, `started` to `done`. Raises TrainingError; out-of-memory is translated into one."""
+def run(
+    folder: Path, resume: bool, control: Control, emit: Callable[[Event], None] = lambda _event: None
+) -> Iterator[Event]:
+    """The events of a run, `started` to `done`; `emit` takes a download's progress, which comes before.
+
+    Raises TrainingError; out-of-memory is translated into one.
+    """
     if not (folder / "config.json").exists():
         raise TrainingError("config", f"{folder}: no config.json in it")
     for place in (folder, folder / "checkpoints"):
@@ -30,8 +35,7 @@ def run(folder: Path, resume: bool, control: Control) -> Iterator[Event]:
             f"{folder.name}: there is a checkpoint at step {saved.step}",
             "Continue it with --resume, or start in a new folder.",
         )
-    fetched: list[Event] = []
-    job = prepare(folder, lambda name, done, total: fetched.append(_fetching(name, done, total)))
+    job = prepare(folder, lambda name, done, total: emit(_fetching(name, done, total)))
     try:
         loop = Loop(job, control, saved)
         yield started(job, saved.step if saved else None)
@@ -124,7 +128,9 @@ def publish(job: Job, loop: Loop, target: Path, state: str) -> None:
     tensors = {name: tensor.detach() for name, tensor in job.model.merged().items()}
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor.sum(dtype=torch.float64 if tensor.device.type != "mps" else None))):
-            raise TrainingError("not_finite", f"{name} holds numbers that are not finite: nothing is published")
+            raise TrainingError(
+                "not_finite", f"{name} holds numbers that are not finite: nothing is published"
+            )
     notes: dict[str, Any] = {
         "prompt_style": job.config.prompt_style,
         "base": job.config.base,
@@ -187,7 +193,11 @@ def _out_of_memory(job: Job) -> TrainingError:
         "Take a smaller base, or lora_rank 16, which needs no optimiser memory for the frozen weights.",
         "Unload models that Ollama or another worker holds on this device.",
     ]
-    return TrainingError("oom", f"out of memory on {job.device.label}: needs about {need} MB, {have} MB free", "\n".join(advice))
+    return TrainingError(
+        "oom",
+        f"out of memory on {job.device.label}: needs about {need} MB, {have} MB free",
+        "\n".join(advice),
+    )
 
 
 def _longest(examples: list[Example]) -> int:

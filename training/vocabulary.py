@@ -149,7 +149,9 @@ def from_files(vocab: Path, merges: Path) -> Vocabulary:
         table = json.loads(vocab.read_text(encoding="utf-8"))
         lines = merges.read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError, RecursionError) as error:
-        raise TrainingError("vocabulary", f"{vocab.parent.name}: the vocabulary cannot be read: {error}") from error
+        raise TrainingError(
+            "vocabulary", f"{vocab.parent.name}: the vocabulary cannot be read: {error}"
+        ) from error
     pairs = [line for line in lines if line and not line.startswith("#version")]
     if not isinstance(table, dict):
         raise TrainingError("vocabulary", f"{vocab.name}: not a table of tokens")

@@ -88,7 +88,7 @@ def _refuse_pickle(path: Path) -> None:
         f"{path.name}: a pickled checkpoint can run any program when it is opened, so it is not opened",
         "Convert it elsewhere (a container or machine that holds nothing of value) and take the new file:\n"
         "  pip install torch safetensors\n"
-        f"  python -c \"import torch, safetensors.torch as s; "
+        f'  python -c "import torch, safetensors.torch as s; '
         f"d = torch.load('{path.name}', map_location='cpu', weights_only=True); "
         "d = d.get('model_state_dict', d); "
         "s.save_file({k: v.clone().contiguous() for k, v in d.items()}, 'model.safetensors')\"",
@@ -210,7 +210,11 @@ def _shape(name: str, tensors: dict[str, torch.Tensor], config: dict[str, Any]) 
         raise TrainingError("weights", f"{name}: no GPT-2 embeddings in it") from error
     layers = sum(key.endswith(".ln_1.weight") for key in tensors)
     tied = HEAD not in tensors
-    if not tied and config.get("tie_word_embeddings", True) and torch.equal(tensors[HEAD], tensors["wte.weight"]):
+    if (
+        not tied
+        and config.get("tie_word_embeddings", True)
+        and torch.equal(tensors[HEAD], tensors["wte.weight"])
+    ):
         del tensors[HEAD]
         tied = True
     return Shape(
@@ -220,7 +224,7 @@ def _shape(name: str, tensors: dict[str, torch.Tensor], config: dict[str, Any]) 
         context,
         vocabulary,
         tied,
-        float(config.get("layer_norm_epsilon", 1e-5)),
+        float(f"{config.get('layer_norm_epsilon', 1e-5):.6g}"),
     )
 
 
@@ -242,7 +246,9 @@ def _from_gguf(path: Path) -> Loaded:
     file = gguf.read(path)
     values = file.metadata
     if values.get("general.architecture") != "gpt2":
-        raise TrainingError("weights", f"{path.name}: a {values.get('general.architecture')} model, not GPT-2")
+        raise TrainingError(
+            "weights", f"{path.name}: a {values.get('general.architecture')} model, not GPT-2"
+        )
     tensors = {}
     for name in file.tensors:
         ours = gguf_to_ours(name)
