@@ -171,10 +171,10 @@ class ChatServer:
             "GET", "/models", key=await self._bound_key(), deadline_s=SIDE_DEADLINE_S
         )
         if not answer.ok:
-            raise self._failure(answer, ())
+            raise self._failure(answer)
         found = read_models(self._read(answer))
         if not found and "error" in mapping(self._read(answer)):
-            raise self._failure(answer, ())
+            raise self._failure(answer)
         return found
 
     async def capabilities(self) -> Capabilities:
@@ -236,7 +236,7 @@ class ChatServer:
             value = self._read(answer)
             if isinstance(value, dict) and isinstance(value.get("choices"), list) and value["choices"]:
                 return value
-        raise await self._explained(self._failure(answer, payload.optional))
+        raise await self._explained(self._failure(answer, payload))
 
     async def _events(self, payload: Payload, deadline_s: float) -> AsyncIterator[Any]:
         """The events of a stream, read as JSON, up to [DONE]."""
@@ -247,7 +247,7 @@ class ChatServer:
             is_json = "json" in stream.headers.get("content-type", "")
             if not 200 <= stream.status < 300 or is_json:
                 answer = await stream.rest()
-                raise await self._explained(self._failure(answer, payload.optional))
+                raise await self._explained(self._failure(answer, payload))
             async for portion in stream.portions:
                 for data in reader.feed(portion):
                     if data == DONE:
@@ -261,7 +261,7 @@ class ChatServer:
         value = parse_json(data)
         if isinstance(value, dict) and value.get("error"):
             answer = Answer(200, {}, data.encode("utf-8", "replace"))
-            raise self._failure(answer, payload.optional)
+            raise self._failure(answer, payload)
         return value
 
     def _completion(self, reply: Reply, request: Request, payload: Payload, started: float) -> Completion:
@@ -287,7 +287,7 @@ class ChatServer:
             said = self._redacted(error.message)
         raise MalformedReply(f"{self._wire.server}, HTTP {answer.status}: {said}", status=answer.status)
 
-    def _failure(self, answer: Answer, optional: tuple[str, ...]) -> BackendError:
+    def _failure(self, answer: Answer, payload: Payload | None = None) -> BackendError:
         """The typed error of an answer; a refused field is remembered."""
         body = answer.body
         if self._key:
@@ -298,22 +298,26 @@ class ChatServer:
             body,
             server=self._wire.server,
             model=one_line(self.model, 80),
-            optional=optional,
+            optional=payload.optional if payload else (),
         )
         self._hide_key(error)
-        if isinstance(error, FieldRejected):
-            self._drop(error.field, error.message)
+        if isinstance(error, FieldRejected) and payload is not None:
+            self._drop(error.field, payload.fields[error.field], error.message)
             error.advice = "The next try goes without it"
         if isinstance(error, Unauthorized) and self._key is None:
             error.message = f"{self._wire.server} wants a key, and none was sent"
             error.advice = self._key_advice()
         return error
 
-    def _drop(self, field: str, said: str) -> None:
-        if field == "response_format" and field not in self._dropped and JSON_OBJECT in said:
-            self._dropped[field] = JSON_OBJECT
-            return
-        self._dropped[field] = _SUBSTITUTES.get(field, "") if self._door.dialect.extras else ""
+    def _drop(self, field: str, sent: Any, said: str) -> None:
+        """Remember a refusal. Several requests may bring the same one: it counts against what they had sent."""
+        substitute = _SUBSTITUTES.get(field, "") if self._door.dialect.extras else ""
+        if field == "response_format" and sent["type"] != JSON_OBJECT and JSON_OBJECT in said:
+            substitute = JSON_OBJECT
+        if self._dropped.get(field) != "":
+            self._dropped[field] = substitute
+        if field in _SUBSTITUTES.values():
+            self._dropped |= {name: "" for name, other in _SUBSTITUTES.items() if other == field}
         if field in ("logprobs", "top_logprobs"):
             self._logprobs = False
             self._dropped["logprobs"] = self._dropped["top_logprobs"] = ""

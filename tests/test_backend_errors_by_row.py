@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,7 @@ from pairsmith.backends.http_errors import error_of, retry_after, server_message
 
 from tests.http_doors import ASK, CANARY, MODEL, nim_at, openai_at
 from tests.servers import nim
-from tests.servers.http_server import HttpServer, Outgoing
+from tests.servers.http_server import HttpServer, Incoming, Outgoing
 
 
 def wrapped(message: str, **more: object) -> dict[str, object]:
@@ -150,8 +152,6 @@ async def test_an_unknown_model_names_the_closest_that_the_server_lists() -> Non
 
 @pytest.mark.parametrize("field", ["response_format", "seed", "top_p"])
 async def test_a_refused_optional_field_is_dropped_on_the_next_try(field: str) -> None:
-    from dataclasses import replace
-
     ask = replace(ASK, json_schema={"type": "object"}, seed=1)
     rules = nim.Rules(key=CANARY, refuses=(field,))
     async with nim.NimServer(rules=rules) as server:
@@ -179,6 +179,23 @@ async def test_a_server_that_wants_max_completion_tokens_gets_them() -> None:
         await door.complete(ASK)
     assert server.requests[-1].json["max_completion_tokens"] == 64
     assert "max_tokens" not in server.requests[-1].json
+
+
+async def test_one_refusal_that_comes_many_times_counts_once() -> None:
+    schema = {"type": "object"}
+
+    def picky(incoming: Incoming) -> Outgoing:
+        if incoming.json["response_format"]["type"] == "json_schema":
+            return Outgoing(400, wrapped("response_format.type should be 'text' or 'json_object'"))
+        return nim.ok(nim.Answer("{}"), "m")
+
+    async with HttpServer(picky) as server:
+        door = openai_at(server.url)
+        ask = replace(ASK, json_schema=schema)
+        results = await asyncio.gather(*(door.complete(ask) for _ in range(6)), return_exceptions=True)
+        assert all(isinstance(r, FieldRejected) for r in results)
+        await door.complete(ask)
+    assert server.requests[-1].json["response_format"] == {"type": "json_object", "schema": schema}
 
 
 async def test_a_model_that_is_still_loading_answers_later() -> None:
