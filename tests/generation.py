@@ -59,10 +59,14 @@ def settings_for(server: NimServer, **fields: Any) -> Settings:
 
 
 async def run_job(
-    workspace: Workspace, server: NimServer, wanted: GenerateSettings, options: GenerateOptions | None = None
+    workspace: Workspace,
+    server: NimServer,
+    wanted: GenerateSettings,
+    options: GenerateOptions | None = None,
+    **fields: Any,
 ) -> list[Event]:
-    """All events of one start."""
-    job = GenerateJob(workspace, wanted, settings_for(server), options)
+    """All events of one start; `fields` are those of the backends' settings."""
+    job = GenerateJob(workspace, wanted, settings_for(server, **fields), options)
     return [event async for event in job.events()]
 
 
