@@ -103,8 +103,8 @@ class Model:
         return known
 
     def spelling(self, token: int) -> str:
-        """A token as text, control tokens included."""
-        return self._piece(token, True).decode("utf-8", "replace")
+        """A token as text, control tokens included; bytes of a broken character as \\xNN."""
+        return self._piece(token, True).decode("utf-8", "backslashreplace")
 
     def _piece(self, token: int, special: bool) -> bytes:
         size = 64

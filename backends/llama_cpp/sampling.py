@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,14 @@ DEFAULT_TEMPERATURE, DEFAULT_TOP_K, DEFAULT_TOP_P, DEFAULT_MIN_P = 0.8, 40, 0.95
 _RANDOM_SEED = 0xFFFFFFFF
 _PENALTY_WINDOW = 256
 _LARGEST_RANGE = 256
+_REPETITIONS = ("minLength", "maxLength", "minItems", "maxItems")
+_MOST_REPETITIONS = 1000
+_LONGEST_GRAMMAR = 200_000
+_CHAR = (
+    r'char ::= [^"\\\x7F\x00-\x1F] | "\\" (["\\/bfnrt] | "u" '
+    r"([0-9a-cA-CefEF] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] | [dD] [0-7] [0-9a-fA-F] [0-9a-fA-F]))"
+)
+"""The converter's own rule lets raw control characters and halves of surrogate pairs into strings."""
 _CANDIDATE = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
 
 
@@ -183,7 +192,7 @@ def grammar_of(schema: Mapping[str, Any]) -> str:
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
     try:
-        return str(json_schema_to_gbnf(json.dumps(_with_enums(copy.deepcopy(dict(schema))))))
+        grammar = str(json_schema_to_gbnf(json.dumps(_bounded(copy.deepcopy(dict(schema))))))
     except (
         AssertionError,
         KeyError,
@@ -196,24 +205,29 @@ def grammar_of(schema: Mapping[str, Any]) -> str:
         raise BadRequest(
             f"The JSON schema cannot be turned into a grammar: {one_line(str(error))}"
         ) from error
+    if len(grammar) > _LONGEST_GRAMMAR:
+        raise BadRequest("The JSON schema is too large to be turned into a grammar")
+    return re.sub(r"(?m)^char ::= .*$", lambda _: _CHAR, grammar)
 
 
-def _with_enums(node: Any) -> Any:
-    """Small integer ranges as lists of values: the converter ignores `minimum` and `maximum`."""
+def _bounded(node: Any) -> Any:
+    """A schema that the converter takes as meant: it ignores `minimum` and `maximum`, so small integer ranges become
+    lists of values; and llama.cpp refuses (or dies of) repetitions in the thousands, so larger bounds are dropped.
+    """
     if isinstance(node, list):
-        return [_with_enums(item) for item in node]
+        return [_bounded(item) for item in node]
     if not isinstance(node, dict):
         return node
     low, high = node.get("minimum"), node.get("maximum")
-    if (
-        node.get("type") == "integer"
-        and "enum" not in node
-        and isinstance(low, int)
-        and isinstance(high, int)
-    ):
-        if 0 <= high - low <= _LARGEST_RANGE:
-            return {"enum": list(range(low, high + 1))}
-    return {key: _with_enums(value) for key, value in node.items()}
+    whole = node.get("type") == "integer" and "enum" not in node
+    if whole and isinstance(low, int) and isinstance(high, int) and 0 <= high - low <= _LARGEST_RANGE:
+        return {"enum": list(range(low, high + 1))}
+    kept = {k: v for k, v in node.items() if k not in _REPETITIONS or _small(v)}
+    return {key: _bounded(value) for key, value in kept.items()}
+
+
+def _small(bound: object) -> bool:
+    return not isinstance(bound, int) or bound <= _MOST_REPETITIONS
 
 
 def log_softmax(logits: Logits) -> Logits:

@@ -114,8 +114,18 @@ def make_plan(info: GgufInfo, options: LlamaOptions, machine: Machine) -> Plan:
         threads=options.threads or _threads(machine),
         kv=kv,
         gpu_layers=options.gpu_layers if options.gpu_layers is not None else (-1 if gpu else 0),
-        flash=options.flash,
+        flash=_flash(options.flash, kv, gpu),
     )
+
+
+def _flash(wanted: bool | None, kv: str, gpu: bool) -> bool | None:
+    """Flash attention. On a CPU it is slower for many short sequences, and departs further from plain arithmetic.
+
+    A quantised cache needs it; on a GPU llama.cpp decides.
+    """
+    if wanted is not None or gpu:
+        return wanted
+    return kv in ("q8_0", "q4_0")
 
 
 def _parallel(info: GgufInfo, machine: Machine, gpu: bool) -> int:
