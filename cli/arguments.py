@@ -6,6 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
+from pairsmith.backends.registry import parse_spec
 from pairsmith.pairs.limits import Limits
 
 KINDS = ("auto", "reward", "expected", "json")
@@ -19,6 +20,11 @@ def path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         return Path(text)
+
+
+def model(text: str) -> str:
+    """BACKEND:MODEL in its usual spelling. Raises UnknownBackend, which names the four."""
+    return str(parse_spec(text))
 
 
 def whole(text: str) -> int:

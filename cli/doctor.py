@@ -25,7 +25,9 @@ pairsmith doctor git.pairsmith --deep
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("workspace", nargs="?", metavar="WORKSPACE", type=path, help="check this one too")
-    parser.add_argument("--deep", action="store_true", help="also read every row of the workspace against its hash")
+    parser.add_argument(
+        "--deep", action="store_true", help="also read every row of the workspace against its hash"
+    )
     parser.add_argument("--no-self-test", action="store_true", help="leave out the decode test of llama.cpp")
     add_backend_arguments(parser)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Literal
 
 from pairsmith.backends.errors import BackendError, NoSuchModel
 from pairsmith.backends.local_only import is_local
@@ -37,19 +38,31 @@ async def check_backends(environment: Environment, *, self_test: bool = True) ->
 
 async def check_models(workspace: Workspace, environment: Environment) -> list[Finding]:
     """Whether the workspace's generator and judge can be used now."""
-    wanted = {"generator": present_generator(workspace, environment), "judge": present_judge(workspace, environment)}
+    wanted = {
+        "generator": present_generator(workspace, environment),
+        "judge": present_judge(workspace, environment),
+    }
     findings = []
     for kind, spec in wanted.items():
         if spec is None:
-            findings.append(Finding("models", kind, "note", "not set", "Name one: pairsmith judge WORKSPACE --judge BACKEND:MODEL"))
+            findings.append(
+                Finding(
+                    "models",
+                    kind,
+                    "note",
+                    "not set",
+                    "Name one: pairsmith judge WORKSPACE --judge BACKEND:MODEL",
+                )
+            )
             continue
         health = await _health(spec, environment.settings)
         advice = health.advice
         if not health.ok and kind == "judge" and _is_gone(health):
             advice = f"{advice}. {RUBRIC}" if advice and RUBRIC not in advice else advice or RUBRIC
-        findings.append(
-            Finding("models", kind, "good" if health.ok else "bad", f"{one_line(spec, 100)}: {health.summary}", advice)
-        )
+        named = kind == "judge" or workspace.meta(kind) or environment.user.generator
+        state: Literal["good", "note", "bad"] = "good" if health.ok else "bad" if named else "note"
+        which = one_line(spec, 100) + ("" if named else " (nobody named one)")
+        findings.append(Finding("models", kind, state, f"{which}: {health.summary}", advice))
     return findings
 
 
@@ -82,7 +95,9 @@ async def _nim(settings: Settings) -> list[Finding]:
         if settings.local_only and not is_local(settings.nim_url):
             return [Finding(PART, "nim", "note", "not contacted: this workspace is local-only")]
         if await asyncio.to_thread(lacks_key, "nim", settings):
-            return [Finding(PART, "nim", "note", "no key", "Set NVIDIA_API_KEY (a free one: build.nvidia.com)")]
+            return [
+                Finding(PART, "nim", "note", "no key", "Set NVIDIA_API_KEY (a free one: build.nvidia.com)")
+            ]
     except BackendError as error:
         return [Finding(PART, "nim", "bad", error.message, error.advice)]
     recipe = load_recipe("nim-reference")
@@ -92,7 +107,9 @@ async def _nim(settings: Settings) -> list[Finding]:
         advice = health.advice
         if not health.ok and "reward" in name and _is_gone(health) and RUBRIC not in advice:
             advice = f"{advice}. {RUBRIC}".removeprefix(". ")
-        findings.append(Finding(PART, "nim", "good" if health.ok else "note", f"{name}: {health.summary}", advice))
+        findings.append(
+            Finding(PART, "nim", "good" if health.ok else "note", f"{name}: {health.summary}", advice)
+        )
     return findings
 
 
@@ -134,7 +151,9 @@ async def _listed(name: str, before: str, settings: Settings) -> Finding:
         await backend.close()
     names = ", ".join(one_line(model.id, 60) for model in models[:_SHOWN])
     more = f" and {len(models) - _SHOWN:,} more" if len(models) > _SHOWN else ""
-    return Finding(PART, name, "good", f"{before} {counted(len(models), 'model')}{': ' if names else ''}{names}{more}")
+    return Finding(
+        PART, name, "good", f"{before} {counted(len(models), 'model')}{': ' if names else ''}{names}{more}"
+    )
 
 
 def _llama_cpp(settings: Settings, self_test: bool) -> list[Finding]:
@@ -147,10 +166,14 @@ def _llama_cpp(settings: Settings, self_test: bool) -> list[Finding]:
         advice = "" if test.ok else "Build it again for this processor: make run (it builds what fits)"
         findings.append(Finding(PART, "llama-cpp", "good" if test.ok else "bad", test.message, advice))
     models = find_models(settings.home, settings.env)
-    names = ", ".join(f"{one_line(model.id, 60)} ({_megabytes(model.size_bytes)})" for model in models[:_SHOWN])
+    names = ", ".join(
+        f"{one_line(model.id, 60)} ({_megabytes(model.size_bytes)})" for model in models[:_SHOWN]
+    )
     more = f" and {len(models) - _SHOWN:,} more" if len(models) > _SHOWN else ""
     if models:
-        findings.append(Finding(PART, "llama-cpp", "good", f"{counted(len(models), 'GGUF file')}: {names}{more}"))
+        findings.append(
+            Finding(PART, "llama-cpp", "good", f"{counted(len(models), 'GGUF file')}: {names}{more}")
+        )
     else:
         home = one_line(str(settings.home / "models"))
         advice = f"Put one into {home}, or name its path: llama-cpp:/path/to/model.gguf"
@@ -159,4 +182,6 @@ def _llama_cpp(settings: Settings, self_test: bool) -> list[Finding]:
 
 
 def _megabytes(size: int | None) -> str:
-    return "size unknown" if size is None else f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return (
+        "size unknown" if size is None else f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    )

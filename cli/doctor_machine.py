@@ -24,7 +24,12 @@ _PACKAGES = ("torch", "llama-cpp-python", "ollama", "datasets", "textual", "tikt
 def check_machine(environment: Environment) -> list[Finding]:
     """Findings about this machine; opens no connection."""
     return [
-        Finding("machine", "pairsmith", "good", f"{_version('pairsmith')}, Python {platform.python_version()}, {sys.platform}"),
+        Finding(
+            "machine",
+            "pairsmith",
+            "good",
+            f"{_version('pairsmith')}, Python {platform.python_version()}, {sys.platform}",
+        ),
         _sqlite(),
         _packages(),
         _processor(),
@@ -52,7 +57,9 @@ def _packages() -> Finding:
     missing = [name for name, number in found if not number]
     summary = ", ".join(f"{name} {number}" for name, number in found if number)
     if missing:
-        return Finding("machine", "packages", "bad", f"missing: {', '.join(missing)}", "Install again: make run")
+        return Finding(
+            "machine", "packages", "bad", f"missing: {', '.join(missing)}", "Install again: make run"
+        )
     return Finding("machine", "packages", "good", summary)
 
 
@@ -107,5 +114,7 @@ def _home(environment: Environment) -> Finding:
         for name, value in (("generator", environment.user.generator), ("judge", environment.user.judge))
         if value
     )
-    summary = f"{one_line(str(home))}; settings {one_line(str(settings))}{there}" + (f"; {defaults}" if defaults else "")
+    summary = f"{one_line(str(home))}; settings {one_line(str(settings))}{there}" + (
+        f"; {defaults}" if defaults else ""
+    )
     return Finding("machine", "home", "good", summary)

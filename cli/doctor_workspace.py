@@ -21,12 +21,22 @@ def check_file(workspace: Workspace, *, deep: bool, progress: Callable[[int, int
     size = workspace.path.stat().st_size
     kind = "local-only, " if workspace.local_only else ""
     findings = [
-        Finding("workspace", "file", "good", f"{one_line(str(workspace.path))}: {kind}{counted(pairs, 'pair')}, {size / 1e6:.1f} MB")
+        Finding(
+            "workspace",
+            "file",
+            "good",
+            f"{one_line(str(workspace.path))}: {kind}{counted(pairs, 'pair')}, {size / 1e6:.1f} MB",
+        )
     ]
     holder = workspace.job_lock.holder()
     if holder is not None:
         findings.append(
-            Finding("workspace", "job", "note", f"{one_line(holder.kind)} is running (pid {holder.pid} on {one_line(holder.host)})")
+            Finding(
+                "workspace",
+                "job",
+                "note",
+                f"{one_line(holder.kind)} is running (pid {holder.pid} on {one_line(holder.host)})",
+            )
         )
     problems = check_workspace(workspace.path, deep=deep, progress=progress)
     findings += [
@@ -34,8 +44,14 @@ def check_file(workspace: Workspace, *, deep: bool, progress: Callable[[int, int
         for problem in problems[:_SHOWN]
     ]
     if len(problems) > _SHOWN:
-        findings.append(Finding("workspace", "problems", "bad", f"and {len(problems) - _SHOWN:,} more: pairsmith verify"))
+        findings.append(
+            Finding("workspace", "problems", "bad", f"and {len(problems) - _SHOWN:,} more: pairsmith verify")
+        )
     if not problems:
-        checked = "every row against its hash" if deep else "structure, references and ledgers (--deep: every row too)"
+        checked = (
+            "every row against its hash"
+            if deep
+            else "structure, references and ledgers (--deep: every row too)"
+        )
         findings.append(Finding("workspace", "integrity", "good", f"whole: {checked}"))
     return findings

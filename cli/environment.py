@@ -42,7 +42,9 @@ class Environment:
 def add_backend_arguments(parser: ArgumentParser) -> None:
     """The flags of every command that talks to a backend."""
     parser.add_argument("--env-file", metavar="PATH", help="read keys and addresses from this .env file")
-    parser.add_argument("--base-url", metavar="URL", help="the server that openai:MODEL means, like http://127.0.0.1:8000/v1")
+    parser.add_argument(
+        "--base-url", metavar="URL", help="the server that openai:MODEL means, like http://127.0.0.1:8000/v1"
+    )
 
 
 def read_environment(arguments: Namespace, workspace: Workspace | None = None) -> Environment:
@@ -59,7 +61,9 @@ def read_environment(arguments: Namespace, workspace: Workspace | None = None) -
         base_url = workspace.meta("base_url")
         trusted = base_url is None
     local_only = workspace is not None and workspace.local_only
-    settings = Settings.from_environment(env, local_only=local_only, base_url=base_url, base_url_trusted=trusted)
+    settings = Settings.from_environment(
+        env, local_only=local_only, base_url=base_url, base_url_trusted=trusted
+    )
     return Environment(env, settings, user)
 
 
@@ -69,7 +73,9 @@ def read_env_file(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise Failed(f"cannot read the env file {one_line(str(path))}: {one_line(why)}", 2, kind="usage") from None
+        raise Failed(
+            f"cannot read the env file {one_line(str(path))}: {one_line(why)}", 2, kind="usage"
+        ) from None
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()

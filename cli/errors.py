@@ -11,6 +11,8 @@ from pairsmith.pairs.errors import PairsmithError
 
 from .output import Failed
 
+_WHERE = "It is like: helpfulness >= 3 and (topic == 'Merging' or not verbosity > 2.5)"
+
 
 def failed_by(error: Exception) -> Failed | None:
     """The failure that a command ends with for this error; None where it is a bug of ours."""
@@ -21,6 +23,8 @@ def failed_by(error: Exception) -> Failed | None:
         return Failed(error.message, code, advice=error.advice, kind=error.kind)
     if isinstance(error, BrokenPipeError):
         return None
+    if isinstance(error, ValueError) and type(error).__name__ == "ExpressionError":
+        return Failed(f"--where: {error}", 2, advice=_WHERE, kind="usage")
     if isinstance(error, OSError) and error.filename:
         return Failed(f"{one_line(str(error.filename))}: {one_line(error.strerror or 'cannot be used')}")
     return None
@@ -28,7 +32,8 @@ def failed_by(error: Exception) -> Failed | None:
 
 def _kind(error: PairsmithError) -> str:
     name = type(error).__name__
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip().removesuffix(" error")
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip().removesuffix(" error")
+    return "failed" if words == "pairsmith" else words
 
 
 @contextlib.contextmanager

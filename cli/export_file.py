@@ -28,11 +28,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", type=path, help="the file to write; an older one is replaced")
     parser.add_argument("--format", choices=tuple(FORMATS), default="jsonl", help="default: jsonl")
     parser.add_argument(
-        "--verdict", choices=("not-rejected", "accepted", "any"), default="not-rejected", help="default: not-rejected"
+        "--verdict",
+        choices=("not-rejected", "accepted", "any"),
+        default="not-rejected",
+        help="default: not-rejected",
     )
     parser.add_argument("--where", metavar="EXPR", help="only pairs of which this is true")
     parser.add_argument("--balance-topics", action="store_true", help="equally many pairs of every topic")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="which ones, when topics are balanced")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="which ones, when topics are balanced"
+    )
 
 
 def run(arguments: Namespace) -> int:
@@ -69,9 +74,13 @@ def _data(report: ExportReport) -> dict[str, Any]:
 
 
 def _lines(report: ExportReport, arguments: Namespace) -> list[str]:
-    lines = [f"{verdicts_said(report.pairs, report.verdicts)} to {one_line(str(report.path))} ({report.format})"]
+    lines = [
+        f"{verdicts_said(report.pairs, report.verdicts)} to {one_line(str(report.path))} ({report.format})"
+    ]
     if report.left_out:
-        lines.append(f"{counted(report.left_out, 'pair')} left out: the expression is false or unknown for them")
+        lines.append(
+            f"{counted(report.left_out, 'pair')} left out: the expression is false or unknown for them"
+        )
     if report.balanced_out:
         lines.append(f"{counted(report.balanced_out, 'pair')} left out to balance the topics")
     if arguments.balance_topics:
@@ -85,5 +94,7 @@ def _lines(report: ExportReport, arguments: Namespace) -> list[str]:
 
 def verdicts_said(pairs: int, verdicts: dict[str, int]) -> str:
     """'316 pairs: 48 accepted, 268 undecided'."""
-    parts = [f"{verdicts[name]:,} {name}" for name in ("accepted", "undecided", "rejected") if verdicts.get(name)]
+    parts = [
+        f"{verdicts[name]:,} {name}" for name in ("accepted", "undecided", "rejected") if verdicts.get(name)
+    ]
     return f"{counted(pairs, 'pair')}: {', '.join(parts)}"

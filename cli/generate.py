@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import Any
 
 from pairsmith.backends.text import one_line
@@ -16,8 +17,16 @@ from pairsmith.pairs.rubrics import load_rubric
 from pairsmith.pairs.store.runs import RunTopic
 from pairsmith.pairs.store.workspace import Workspace
 
-from .arguments import KINDS, add_limits, add_workspace, limits, path, seed, whole
-from .environment import Choice, Environment, add_backend_arguments, check_usable, present_generator, present_judge, read_environment
+from .arguments import KINDS, add_limits, add_workspace, limits, model, path, seed, whole
+from .environment import (
+    Choice,
+    Environment,
+    add_backend_arguments,
+    check_usable,
+    present_generator,
+    present_judge,
+    read_environment,
+)
 from .jobs import exit_code, failure_of, run_job
 from .ledger_text import ledger_lines
 from .opening import opened
@@ -35,13 +44,26 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     add_workspace(parser)
     parser.add_argument("--pairs", type=whole, required=True, metavar="N", help="how many pairs")
-    parser.add_argument("--generator", metavar="BACKEND:MODEL", help="who writes; becomes the workspace's generator")
-    parser.add_argument("--method", choices=METHODS, help="how instructions are found (the recipe's, where not given)")
-    parser.add_argument("--judge", metavar="BACKEND:MODEL", help="score every pair; becomes the workspace's judge")
-    parser.add_argument("--where", metavar="EXPR", help="count only pairs of which this is true (needs a judge)")
+    parser.add_argument(
+        "--generator",
+        type=model,
+        metavar="BACKEND:MODEL",
+        help="who writes; becomes the workspace's generator",
+    )
+    parser.add_argument(
+        "--method", choices=METHODS, help="how instructions are found (the recipe's, where not given)"
+    )
+    parser.add_argument(
+        "--judge", type=model, metavar="BACKEND:MODEL", help="score every pair; becomes the workspace's judge"
+    )
+    parser.add_argument(
+        "--where", metavar="EXPR", help="count only pairs of which this is true (needs a judge)"
+    )
     parser.add_argument("--kind", choices=KINDS, help="how the judge judges")
     parser.add_argument("--rubric", type=path, metavar="FILE", help="what the judge judges by (TOML)")
-    parser.add_argument("--seed-tasks", type=path, metavar="FILE", help="human-written tasks for self-instruct")
+    parser.add_argument(
+        "--seed-tasks", type=path, metavar="FILE", help="human-written tasks for self-instruct"
+    )
     parser.add_argument("--seed", type=seed, metavar="N", help="for backends that can repeat themselves")
     add_backend_arguments(parser)
     add_limits(parser)
@@ -129,13 +151,17 @@ class _Shown:
         if isinstance(event, Started):
             self.run_id, self.topics = event.run_id, event.topics
             if event.continued:
-                self._bar.say(f"run {event.run_id} goes on: {event.ledger.kept:,} of {event.ledger.asked:,} are there")
+                self._bar.say(
+                    f"run {event.run_id} goes on: {event.ledger.kept:,} of {event.ledger.asked:,} are there"
+                )
             self._bar.restart(event.ledger.kept)
         elif isinstance(event, Progress):
             self.topics = event.topics
             doing = ", ".join(f"{count} {name}" for name, count in sorted(event.doing.items()))
             lost = sum(event.ledger.losses.values())
-            self._bar.update(event.ledger.kept, event.ledger.asked, f"{doing}  lost {lost:,}" if lost else doing)
+            self._bar.update(
+                event.ledger.kept, event.ledger.asked, f"{doing}  lost {lost:,}" if lost else doing
+            )
         elif isinstance(event, Notice):
             self._bar.say(event.text)
 
@@ -155,8 +181,13 @@ def _told(arguments: Namespace, ended: Ended, shown: _Shown) -> int:
         ],
     }
     if failure is not None:
-        data["error"] = {"kind": failure.kind, "message": failure.message, "advice": failure.advice, "exit": code}
-    say(arguments, lambda: [*ledger_lines(ended.ledger, shown.topics), _last_line(ended)] if ended.ledger else [], data)
+        data["error"] = {
+            "kind": failure.kind,
+            "message": failure.message,
+            "advice": failure.advice,
+            "exit": code,
+        }
+    say(arguments, lambda: _lines(ended, shown.topics), data)
     if failure is not None:
         fail(failure, json_wanted=False)
     elif ended.state != "done":
@@ -164,10 +195,12 @@ def _told(arguments: Namespace, ended: Ended, shown: _Shown) -> int:
     return code
 
 
-def _last_line(ended: Ended) -> str:
-    if ended.state == "done":
-        return f"run {ended.run_id}: done"
-    return f"run {ended.run_id}: {ended.state}, {one_line(ended.reason)}"
+def _lines(ended: Ended, topics: Sequence[RunTopic]) -> list[str]:
+    assert ended.ledger is not None
+    if ended.error is not None and not ended.ledger.calls.useful:
+        return []  # nothing came of it: the error says all there is
+    why = f", {one_line(ended.reason)}" if ended.reason else ""
+    return [*ledger_lines(ended.ledger, topics), f"run {ended.run_id}: {ended.state}{why}"]
 
 
 def _advice(code: int) -> str:

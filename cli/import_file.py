@@ -59,11 +59,15 @@ def run(arguments: Namespace) -> int:
 def _lines(report: FileImport, arguments: Namespace) -> list[str]:
     name = one_line(arguments.file.name)
     did = "would import" if report.preview else "imported"
-    lines = [f"{did} {counted(report.added, 'pair')} of {counted(report.rows, 'row')} from {name} ({report.format})"]
+    lines = [
+        f"{did} {counted(report.added, 'pair')} of {counted(report.rows, 'row')} from {name} ({report.format})"
+    ]
     if report.duplicates:
         line, pair = report.duplicate_lines[0]
         where = f", the first in line {line} (pair {pair})" if line else ""
-        lines.append(f"{counted(report.duplicates, 'row')} there already: same instruction, input and response{where}")
+        lines.append(
+            f"{counted(report.duplicates, 'row')} there already: same instruction, input and response{where}"
+        )
     if report.cleaned:
         lines.append(
             f"{counted(report.cleaned, 'pair')} cleaned: NUL characters and lone surrogates became U+FFFD"
@@ -74,5 +78,7 @@ def _lines(report: FileImport, arguments: Namespace) -> list[str]:
         lines.append(f"{counted(report.refused, 'row')} refused:")
         lines += [f"  {one_line(str(refusal), 300)}" for refusal in report.refusals[:_SHOWN]]
         if report.refused > _SHOWN:
-            lines.append(f"  and {report.refused - min(_SHOWN, len(report.refusals)):,} more (--json names a hundred)")
+            lines.append(
+                f"  and {report.refused - min(_SHOWN, len(report.refusals)):,} more (--json names a hundred)"
+            )
     return lines

@@ -16,7 +16,9 @@ from .stopping import graceful
 LIMITED, INTERRUPTED = 3, 130
 
 
-def run_job(events: Callable[[], AsyncIterator[Event]], control: Control, show: Callable[[Event], None]) -> Ended:
+def run_job(
+    events: Callable[[], AsyncIterator[Event]], control: Control, show: Callable[[Event], None]
+) -> Ended:
     """Consume a job's events on an event loop of its own; returns the last one."""
 
     async def consume() -> Ended:

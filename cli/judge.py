@@ -15,8 +15,15 @@ from pairsmith.pairs.recipes import read_recipe
 from pairsmith.pairs.rubrics import load_rubric
 from pairsmith.pairs.store.workspace import Workspace
 
-from .arguments import KINDS, add_limits, add_workspace, limits, path, whole
-from .environment import Choice, Environment, add_backend_arguments, check_usable, present_judge, read_environment
+from .arguments import KINDS, add_limits, add_workspace, limits, model, path, whole
+from .environment import (
+    Choice,
+    Environment,
+    add_backend_arguments,
+    check_usable,
+    present_judge,
+    read_environment,
+)
 from .jobs import exit_code, failure_of, run_job
 from .opening import opened
 from .output import Failed, counted, fail, say, table
@@ -32,11 +39,17 @@ _SHOWN_REASONS = 5
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     add_workspace(parser)
-    parser.add_argument("--judge", metavar="BACKEND:MODEL", help="who judges; becomes the workspace's judge")
-    parser.add_argument("--kind", choices=KINDS, help="a reward model, a rubric by expected score, or one by JSON")
+    parser.add_argument(
+        "--judge", type=model, metavar="BACKEND:MODEL", help="who judges; becomes the workspace's judge"
+    )
+    parser.add_argument(
+        "--kind", choices=KINDS, help="a reward model, a rubric by expected score, or one by JSON"
+    )
     parser.add_argument("--where", metavar="EXPR", help="only pairs of which this is true")
     parser.add_argument("--limit", type=whole, metavar="N", help="at most so many pairs")
-    parser.add_argument("--rubric", type=path, metavar="FILE", help="what is judged by (TOML; HelpSteer2's otherwise)")
+    parser.add_argument(
+        "--rubric", type=path, metavar="FILE", help="what is judged by (TOML; HelpSteer2's otherwise)"
+    )
     add_backend_arguments(parser)
     add_limits(parser)
 
@@ -51,7 +64,9 @@ def run(arguments: Namespace) -> int:
         judge = _judge(arguments, workspace, environment)
         recipe_text = workspace.meta("recipe")
         suggested = read_recipe(recipe_text, "the workspace's recipe").judge if recipe_text else None
-        kind = arguments.kind or (suggested.kind if suggested is not None and suggested.model == judge else "auto")
+        kind = arguments.kind or (
+            suggested.kind if suggested is not None and suggested.model == judge else "auto"
+        )
         choice = Choice(
             workspace, {"judge": judge if arguments.judge else None, "base_url": arguments.base_url}
         )
@@ -124,7 +139,12 @@ def _told(arguments: Namespace, judge: str, ended: Ended, tally: _Tally) -> int:
         "means": means,
     }
     if failure is not None:
-        data["error"] = {"kind": failure.kind, "message": failure.message, "advice": failure.advice, "exit": code}
+        data["error"] = {
+            "kind": failure.kind,
+            "message": failure.message,
+            "advice": failure.advice,
+            "exit": code,
+        }
     say(arguments, lambda: _lines(judge, tally, means), data)
     if failure is not None:
         fail(failure, json_wanted=False)
@@ -144,5 +164,6 @@ def _lines(judge: str, tally: _Tally, means: dict[str, float]) -> list[str]:
     failed = f", {tally.failed:,} failed (not scored, never rejected for it)" if tally.failed else ""
     lines = [f"{one_line(judge)} scored {counted(tally.scored, 'pair')}{failed}", *table(rows, right=(1,))]
     return lines + [
-        f"  failed {count:,}: {one_line(reason)}" for reason, count in tally.reasons.most_common(_SHOWN_REASONS)
+        f"  failed {count:,}: {one_line(reason)}"
+        for reason, count in tally.reasons.most_common(_SHOWN_REASONS)
     ]

@@ -23,7 +23,8 @@ def ledger_lines(ledger: Ledger, topics: Sequence[RunTopic]) -> list[str]:
     lines += [
         f"asked {ledger.asked:,} = {ledger.kept:,} kept + {ledger.missing:,} missing",
         f"candidates {ledger.candidates:,} = {' + '.join(f'{part:,}' for part in parts)}",
-        f"calls {calls.made:,} = {calls.useful:,} useful + {sum(calls.failed.values()):,} failed" + _reasons(ledger),
+        f"calls {calls.made:,} = {calls.useful:,} useful + {sum(calls.failed.values()):,} failed"
+        + _reasons(ledger),
         f"tokens {amount(calls.tokens_in)} in, {amount(calls.tokens_out)} out, ${calls.cost:.2f}",
     ]
     return lines
@@ -33,7 +34,11 @@ def _topic_row(topic: RunTopic) -> tuple[str, str, str]:
     moved = topic.quota - topic.planned
     change = f"{abs(moved):,} {'taken over' if moved > 0 else 'moved elsewhere'}" if moved else ""
     dry = "ran dry" if topic.exhausted else ""
-    return one_line(topic.path, 60), f"{topic.kept:,} of {topic.quota:,}", ", ".join(filter(None, (dry, change)))
+    return (
+        one_line(topic.path, 60),
+        f"{topic.kept:,} of {topic.quota:,}",
+        ", ".join(filter(None, (dry, change))),
+    )
 
 
 def _reasons(ledger: Ledger) -> str:

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from pairsmith.backends.text import one_line
 
@@ -65,14 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if words and words[0] in COMMANDS:
-        return _command(words[0], words[1:])
+        return run_command(words[0], words[1:])
     arguments = _top_parser().parse_args(words)
     return _application(arguments.workspace)
 
 
-def _command(name: str, words: list[str]) -> int:
+def run_command(name: str, words: list[str]) -> int:
+    """Run one command; its exit code. Raises Failed for what a user can cause."""
     module = importlib.import_module(f".{COMMANDS[name][0]}", __package__)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"pairsmith {name}",
         description=module.__doc__,
         epilog=f"example:\n{_indented(module.EXAMPLE)}",
@@ -100,12 +102,21 @@ def _top_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("workspace", nargs="?", metavar="WORKSPACE", help="open this workspace in the application")
+    parser.add_argument(
+        "workspace", nargs="?", metavar="WORKSPACE", help="open this workspace in the application"
+    )
     parser.add_argument("--version", action=_Version, help="show the version and leave")
     return parser
 
 
-class _TopParser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Failed(message, 2, advice=f"See {self.prog} --help", kind="usage")
+
+
+class _TopParser(Parser):
     """Says which command was probably meant where a word is none."""
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:  # type: ignore[override]

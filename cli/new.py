@@ -24,9 +24,14 @@ pairsmith new git-zh.pairsmith --domain 'Git 命令' --recipe chinese
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     add_workspace(parser)
-    parser.add_argument("--domain", required=True, metavar="TEXT", help="what the dataset is about, in a sentence")
     parser.add_argument(
-        "--recipe", default="english", metavar="FILE", help="a recipe file, or english, chinese or nim-reference"
+        "--domain", required=True, metavar="TEXT", help="what the dataset is about, in a sentence"
+    )
+    parser.add_argument(
+        "--recipe",
+        default="english",
+        metavar="FILE",
+        help="a recipe file, or english, chinese or nim-reference",
     )
     parser.add_argument(
         "--local-only", action="store_true", help="refuse, for ever, whatever would leave this machine"
@@ -81,7 +86,9 @@ def _choices(recipe: Recipe, environment: Environment, local_only: bool) -> tupl
             continue
         spec = parse_spec(choice.model)
         if local_only and not _is_allowed(spec.backend, environment):
-            refused.append(f"the recipe's {kind} {one_line(str(spec))} is left out: this workspace is local-only")
+            refused.append(
+                f"the recipe's {kind} {one_line(str(spec))} is left out: this workspace is local-only"
+            )
         else:
             chosen[kind] = str(spec)
     return chosen, refused

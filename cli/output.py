@@ -34,11 +34,16 @@ def prepare_streams() -> None:
 
 def fail(failure: Failed, *, json_wanted: bool) -> int:
     """Print a failure on one line of standard error (and as JSON where that is wanted); returns its exit code."""
-    text = f"{failure.message}. {failure.advice}" if failure.advice else failure.message
+    text = f"{failure.message.rstrip('.')}. {failure.advice}" if failure.advice else failure.message
     with contextlib.suppress(OSError, ValueError):
         print(f"pairsmith: {one_line(text, 1000)}", file=sys.stderr, flush=True)
     if json_wanted:
-        error = {"kind": failure.kind, "message": failure.message, "advice": failure.advice, "exit": failure.code}
+        error = {
+            "kind": failure.kind,
+            "message": failure.message,
+            "advice": failure.advice,
+            "exit": failure.code,
+        }
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"error": error}), flush=True)
     return failure.code
@@ -74,7 +79,10 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.rjust(w) if i in right else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     return lines
 

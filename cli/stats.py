@@ -60,7 +60,9 @@ def _lines(meta: dict[str, str], stats: Stats) -> list[str]:
         f"{counted(stats.pairs, 'pair')}: {_parts(stats.verdicts)}",
     ]
     if stats.pairs:
-        lines.append(f"  from: {_parts(stats.origins)}" + (f"; {stats.edited:,} edited" if stats.edited else ""))
+        lines.append(
+            f"  from: {_parts(stats.origins)}" + (f"; {stats.edited:,} edited" if stats.edited else "")
+        )
         lines.append(f"  decided by: {_parts(stats.decided_by)}")
     rows = [
         (f"  {one_line(topic.name, 80) or 'no topic'}", f"{topic.pairs:,}", f"{topic.accepted:,} accepted",

@@ -14,7 +14,7 @@ from pairsmith.pairs.store.errors import TopicError
 from pairsmith.pairs.store.topics import Topic, add_topic, list_topics, prune_topic, rename_topic, set_quota
 from pairsmith.pairs.store.workspace import Workspace
 
-from .arguments import add_limits, add_workspace, limits, whole
+from .arguments import add_limits, add_workspace, limits, model, whole
 from .environment import Choice, add_backend_arguments, check_usable, present_generator, read_environment
 from .opening import opened
 from .output import Failed, counted, note, say, table
@@ -30,9 +30,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     add_workspace(parser)
     parser.add_argument("--count", type=whole, metavar="N", help="ask the generator for N more topics")
-    parser.add_argument("--add", action="append", default=[], metavar="NAME", help="add a topic (may be repeated)")
-    parser.add_argument("--under", type=whole, metavar="ID", help="the topic under which --add puts the new ones")
-    parser.add_argument("--prune", action="append", default=[], type=whole, metavar="ID", help="take a topic out; pairs stay")
+    parser.add_argument(
+        "--add", action="append", default=[], metavar="NAME", help="add a topic (may be repeated)"
+    )
+    parser.add_argument(
+        "--under", type=whole, metavar="ID", help="the topic under which --add puts the new ones"
+    )
+    parser.add_argument(
+        "--prune", action="append", default=[], type=whole, metavar="ID", help="take a topic out; pairs stay"
+    )
     parser.add_argument("--rename", action="append", default=[], nargs=2, metavar=("ID", "NAME"))
     parser.add_argument(
         "--quota",
@@ -42,7 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar=("ID", "N"),
         help="its share of each run, in proportion to the others' quotas ('even' takes the quota away)",
     )
-    parser.add_argument("--generator", metavar="BACKEND:MODEL", help="who is asked; becomes the workspace's generator")
+    parser.add_argument(
+        "--generator",
+        type=model,
+        metavar="BACKEND:MODEL",
+        help="who is asked; becomes the workspace's generator",
+    )
     add_backend_arguments(parser)
     add_limits(parser)
 
@@ -82,7 +93,9 @@ def int_of(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise TopicError(f"{one_line(text, 40)!r} is not a number", "pairsmith topics WORKSPACE lists them") from None
+        raise TopicError(
+            f"{one_line(text, 40)!r} is not a number", "pairsmith topics WORKSPACE lists them"
+        ) from None
 
 
 def _suggest(workspace: Workspace, arguments: Namespace) -> tuple[list[str], int]:
@@ -136,7 +149,9 @@ def topic_data(topic: Topic) -> dict[str, Any]:
 
 def _lines(topics: Sequence[Topic], suggested: Sequence[str]) -> list[str]:
     if not topics:
-        return ["no topics yet: --count N asks the generator for some, --add NAME adds your own, generate does it itself"]
+        return [
+            "no topics yet: --count N asks the generator for some, --add NAME adds your own, generate does it itself"
+        ]
     rows = [
         (
             str(topic.id),

@@ -47,7 +47,9 @@ def _lines(entry: Entry | None, after: Entry | None, word: str) -> list[str]:
         return [f"there is nothing to be {word}"]
     lines = [f"{word}: {one_line(entry.label)} ({one_line(entry.at)})"]
     if entry.left_alone:
-        lines.append(f"{counted(entry.left_alone, 'pair')} left as they are: changed since, or their text is taken")
+        lines.append(
+            f"{counted(entry.left_alone, 'pair')} left as they are: changed since, or their text is taken"
+        )
     if after is not None:
         lines.append(f"next: {one_line(after.label)}")
     return lines

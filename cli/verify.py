@@ -40,7 +40,9 @@ def run(arguments: Namespace) -> int:
     name = one_line(str(arguments.workspace))
     say(arguments, lambda: _lines(name, checked, problems), data)
     if problems:
-        failure = Failed(f"{name}: {counted(len(problems), 'problem')}", 1, advice="Restore a backup, or correct them")
+        failure = Failed(
+            f"{name}: {counted(len(problems), 'problem')}", 1, advice="Restore a backup, or correct them"
+        )
         return fail(failure, json_wanted=False)
     return 0
 
@@ -52,5 +54,3 @@ def _lines(name: str, checked: int, problems: list[Problem]) -> list[str]:
     if len(problems) > _SHOWN:
         lines.append(f"and {len(problems) - _SHOWN:,} more (--json names all)")
     return lines
-
-
