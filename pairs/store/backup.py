@@ -9,7 +9,7 @@ from pathlib import Path
 from pairsmith.backends.text import one_line
 
 from ..errors import PairsmithError
-from .connection import connect_reading
+from .connection import connect_inspecting
 from .driver import sqlite3
 from .errors import DRIVER_ERRORS, WorkspaceExists, damaged, from_os, translated
 from .file_probe import check_file
@@ -55,7 +55,7 @@ def backup_workspace(
 
 
 def _copy(source: Path, temporary: Path, progress: Callable[[int, int], None] | None) -> dict[str, int]:
-    reading = connect_reading(source)
+    reading = connect_inspecting(source)
     writing = sqlite3.connect(temporary, isolation_level=None)
     try:
         # An open read transaction pins the snapshot: rows counted in it are the rows copied.
@@ -78,7 +78,7 @@ def _copy(source: Path, temporary: Path, progress: Callable[[int, int], None] | 
 
 
 def _verify(copy: Path, rows: dict[str, int], source: Path) -> None:
-    conn = connect_reading(copy)
+    conn = connect_inspecting(copy)
     try:
         problems = [row[0] for row in conn.execute("PRAGMA integrity_check(3)").fetchall()]
         if problems != ["ok"]:

@@ -6,11 +6,12 @@ reading one is opened by the operating system for reading only, so that it can n
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from .driver import sqlite3
+from .driver import sqlite3, wal_bug
 from .errors import DRIVER_ERRORS, WorkspaceRefused, translated
 
 BUSY_MS = 10_000
@@ -74,6 +75,19 @@ def connect_reading(path: Path, *, busy_ms: int | None = None) -> sqlite3.Connec
         if wal.exists() and wal.stat().st_size:
             raise
         return _probed(path, "ro&immutable=1", busy_ms)
+
+
+def connect_inspecting(path: Path) -> sqlite3.Connection:
+    """A reading connection for whole-file work: checks and backups.
+
+    Where the log is empty it is one that could write and is told not to: SQLite checks constraints only on
+    such, and its close takes the empty log away. Otherwise (a killed writer's log, no permission) it is
+    `connect_reading`'s.
+    """
+    wal = path.with_name(path.name + "-wal")
+    if wal_bug or not os.access(path, os.W_OK) or (wal.exists() and wal.stat().st_size):
+        return connect_reading(path)
+    return _probed(path, "rw", None)
 
 
 def _probed(path: Path, mode: str, busy_ms: int | None) -> sqlite3.Connection:

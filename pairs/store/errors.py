@@ -78,9 +78,21 @@ _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8
 _IOERR_WRITES = {778, 1034, 1290, 1546, 4874}
 
 
+# The driver leaves the code out of what `Connection.backup` raises.
+_MESSAGES = {
+    "database is locked": _BUSY,
+    "disk I/O error": _IOERR,
+    "database or disk is full": _FULL,
+    "database disk image is malformed": _CORRUPT,
+    "file is not a database": _NOTADB,
+}
+
+
 def result_code(error: BaseException) -> int:
-    """SQLite's extended result code of a driver's exception; 0 where there is none."""
-    return int(getattr(error, "sqlite_errorcode", 0) or 0)
+    """SQLite's result code of a driver's exception, extended where the driver tells it; 0 where there is
+    none.
+    """
+    return int(getattr(error, "sqlite_errorcode", 0) or _MESSAGES.get(str(error), 0))
 
 
 DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)

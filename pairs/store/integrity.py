@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pairsmith.backends.text import one_line
 
-from .connection import connect_reading, connect_writing
+from .connection import connect_inspecting, connect_writing
 from .driver import sqlite3, wal_bug
 from .errors import DRIVER_ERRORS, WorkspaceRefused, result_code, translated
 from .file_probe import check_connection, check_file
@@ -41,7 +41,7 @@ def check_workspace(
     opened at all.
     """
     check_file(path)
-    conn = connect_reading(path)
+    conn = connect_inspecting(path)
     try:
         check_connection(path, conn)
         conn.execute("BEGIN")

@@ -71,6 +71,8 @@ SHAPES: dict[str, Shape] = {
     "topic": Shape("topic", "id", ("parent_id", "name", "position", "quota", "pruned"), "-1"),
     "seed_task.removed": Shape("seed_task", "id", ("removed",), "-2"),
 }
+CHUNK = 20_000
+"""Rows that one statement of a bulk act changes at most."""
 PRESENT, ABSENT = '{"removed":0}', '{"removed":1}'
 """Images of rows that the act brings into being: before it they count as removed."""
 
@@ -234,29 +236,42 @@ def _find_taken_texts(conn: sqlite3.Connection, entry_id: int, want: str) -> Non
 
 def _restore(conn: sqlite3.Connection, entry_id: int, name: str, want: str, *, spare: bool) -> int:
     shape = SHAPES[name]
-    chosen = "c.journal_id = ? AND c.row_table = ?"
+    chosen = "c.journal_id = :entry AND c.row_table = :name AND c.id BETWEEN :first AND :last"
     if spare:
         chosen += f" AND {shape.owner} NOT IN (SELECT pair_id FROM temp.journal_conflict)"
+    restored = 0
+    for first, last in _chunks(conn, entry_id):
+        parameters = {"entry": entry_id, "name": name, "first": first, "last": last}
+        for statement in _restoring(shape, chosen, want):
+            restored += int(conn.execute(statement, parameters).rowcount)
+    return restored
+
+
+def _restoring(shape: Shape, chosen: str, want: str) -> tuple[str, ...]:
     if not shape.deletable:
         values = ", ".join(f"{column} = {shape.value(f'c.{want}', column)}" for column in shape.columns)
-        return int(
-            conn.execute(
-                f"UPDATE {shape.table} SET {values} FROM journal_change AS c"
-                f" WHERE {chosen} AND {shape.table}.{shape.key} = c.row_id",
-                (entry_id, name),
-            ).rowcount
+        return (
+            f"UPDATE {shape.table} SET {values} FROM journal_change AS c"
+            f" WHERE {chosen} AND {shape.table}.{shape.key} = c.row_id",
         )
-    deleted = conn.execute(
-        f"DELETE FROM {shape.table} WHERE {shape.key} IN"
-        f" (SELECT c.row_id FROM journal_change AS c WHERE {chosen} AND c.{want} IS NULL)",
-        (entry_id, name),
-    ).rowcount
     columns = ", ".join(shape.columns)
     values = ", ".join(shape.value(f"c.{want}", column) for column in shape.columns)
     updates = ", ".join(f"{column} = excluded.{column}" for column in shape.columns)
-    written = conn.execute(
+    return (
+        f"DELETE FROM {shape.table} WHERE {shape.key} IN"
+        f" (SELECT c.row_id FROM journal_change AS c WHERE {chosen} AND c.{want} IS NULL)",
         f"INSERT INTO {shape.table} ({shape.key}, {columns}) SELECT c.row_id, {values} FROM journal_change AS c"
         f" WHERE {chosen} AND c.{want} IS NOT NULL ON CONFLICT ({shape.key}) DO UPDATE SET {updates}",
-        (entry_id, name),
-    ).rowcount
-    return int(deleted + written)
+    )
+
+
+def _chunks(conn: sqlite3.Connection, entry_id: int) -> list[tuple[int, int]]:
+    """An entry's changes in stretches of ids: SQLite keeps what one statement changed in memory until it
+    ends.
+    """
+    first, last = conn.execute(
+        "SELECT min(id), max(id) FROM journal_change WHERE journal_id = ?", (entry_id,)
+    ).fetchone()
+    if first is None:
+        return []
+    return [(start, start + CHUNK - 1) for start in range(first, last + 1, CHUNK)]

@@ -280,6 +280,9 @@ CREATE VIRTUAL TABLE pair_fts USING fts5 (
     content = 'pair_text', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
 );
 
+-- A large import writes its words in pieces of this many bytes: fewer, larger pieces are merged less often.
+INSERT INTO pair_fts (pair_fts, rank) VALUES ('hashsize', 16777216);
+
 -- A pair and its first version are inserted in either order: whichever comes second finds the other.
 CREATE TRIGGER pair_insert_search AFTER INSERT ON pair BEGIN
     INSERT INTO pair_fts (rowid, instruction, input, output, spaced)

@@ -7,7 +7,7 @@ pairs are decided by a handful of statements.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -157,6 +157,23 @@ def _find_targets(
     conn.execute(f"INSERT OR IGNORE INTO temp.target (version_id, pair_id) {source}", parameters)
 
 
+def _chunks(conn: sqlite3.Connection) -> Iterator[tuple[int, int]]:
+    """The targets' version ids in stretches: SQLite keeps what one statement changed in memory until it
+    ends.
+    """
+    last = 0
+    while True:
+        row = conn.execute(
+            "SELECT min(version_id), max(version_id) FROM (SELECT version_id FROM temp.target"
+            " WHERE version_id > ? ORDER BY version_id LIMIT ?)",
+            (last, journal.CHUNK),
+        ).fetchone()
+        if row[0] is None:
+            return
+        yield row
+        last = row[1]
+
+
 def _note(conn: sqlite3.Connection, entry: int, image: dict[str, str | None] | None) -> None:
     after = None
     if image is not None:
@@ -164,23 +181,27 @@ def _note(conn: sqlite3.Connection, entry: int, image: dict[str, str | None] | N
         pairs = ", ".join(f"'{column}', :{column}" for column in image)
         after = conn.execute(f"SELECT json_object({pairs})", image).fetchone()[0]
     before = journal.SHAPES["verdict"].image("verdict")
-    conn.execute(
-        "INSERT INTO journal_change (journal_id, row_table, row_id, before, after)"
-        f" SELECT ?, 'verdict', target.version_id, {before}, ? FROM temp.target"
-        " LEFT JOIN verdict ON verdict.version_id = target.version_id",
-        (entry, after),
-    )
+    for first, last in _chunks(conn):
+        conn.execute(
+            "INSERT INTO journal_change (journal_id, row_table, row_id, before, after)"
+            f" SELECT ?, 'verdict', target.version_id, {before}, ? FROM temp.target"
+            " LEFT JOIN verdict ON verdict.version_id = target.version_id"
+            " WHERE target.version_id BETWEEN ? AND ?",
+            (entry, after, first, last),
+        )
 
 
 def _apply(conn: sqlite3.Connection, image: dict[str, str | None] | None) -> None:
+    chosen = "FROM temp.target WHERE version_id BETWEEN :first AND :last"
     if image is None:
-        conn.execute("DELETE FROM verdict WHERE version_id IN (SELECT version_id FROM temp.target)")
-        return
-    columns = ", ".join(image)
-    values = ", ".join(f":{column}" for column in image)
-    updates = ", ".join(f"{column} = excluded.{column}" for column in image)
-    conn.execute(
-        f"INSERT INTO verdict (version_id, {columns}) SELECT version_id, {values} FROM temp.target WHERE true"
-        f" ON CONFLICT (version_id) DO UPDATE SET {updates}",
-        image,
-    )
+        sql = f"DELETE FROM verdict WHERE version_id IN (SELECT version_id {chosen})"
+    else:
+        columns = ", ".join(image)
+        values = ", ".join(f":{column}" for column in image)
+        updates = ", ".join(f"{column} = excluded.{column}" for column in image)
+        sql = (
+            f"INSERT INTO verdict (version_id, {columns}) SELECT version_id, {values} {chosen}"
+            f" ON CONFLICT (version_id) DO UPDATE SET {updates}"
+        )
+    for first, last in _chunks(conn):
+        conn.execute(sql, {**(image or {}), "first": first, "last": last})
