@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON in a folder with a manifest, published by one rename; the newest whole one counts."""
+"""Checkpoints: safetensors and JSON in a folder with a manifest, published by one rename; the newest whole counts."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ from .vocabulary import Vocabulary
 
 FILES = ("train", "validation", "test")
 _FREE = {
-    *("models_dir", "offline", "device", "threads", "sample_tokens", "max_steps"),
+    *("models_dir", "offline", "device", "threads", "sample_tokens", "accumulate"),
     *("checkpoint_every", "checkpoint_minutes", "keep_checkpoints"),
 }
-"""Settings that may differ when a run is continued: none of them changes the curve."""
+"""Settings that may differ when a run is continued: none changes the curve (`accumulate`: but for rounding)."""
 
 
 @dataclass(slots=True)

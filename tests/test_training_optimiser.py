@@ -1,0 +1,111 @@
+"""AdamW over flat buffers, the learning rate schedules and the order of the data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from pairsmith.training import config, forward, schedule
+from pairsmith.training.batches import pack
+from pairsmith.training.optimiser import AdamW, Rates
+from pairsmith.training.reference import Reference
+from pairsmith.training.shapes import Shape
+from tests.small_models import lively_model, random_examples
+
+
+def test_eight_steps_equal_torch_adamw_on_the_padded_batch() -> None:
+    from pairsmith.training.data import pad_examples
+
+    model = lively_model(Shape(2, 32, 2, 64, 300, tied_head=False))
+    reference = Reference(model)
+    plain = torch.optim.AdamW(reference.parameters(), lr=1e-3, weight_decay=0.1)
+    ours = AdamW(model, Rates(), torch.float32, dict(model.tensors))
+    for seed in range(8):
+        examples = random_examples(4, 300, shared=12, masked=False, seed=seed)
+        inputs, targets = (torch.tensor(rows) for rows in pad_examples(examples, 299))
+        plain.zero_grad()
+        expected = reference.loss(inputs, targets)
+        expected.backward()
+        plain.step()
+        ours.start_step(model)
+        found, _ = forward.losses(model, pack(examples))
+        found.backward()
+        model.finish_step()
+        ours.step(1e-3)
+        assert float(found.detach()) == pytest.approx(float(expected.detach()), abs=2e-5)
+
+
+def test_bf16_training_keeps_fp32_masters() -> None:
+    model = lively_model(Shape(1, 32, 2, 64, 300))
+    optimiser = AdamW(model, Rates(weight_decay=0.0), torch.bfloat16, dict(model.tensors))
+    name = "h.0.mlp.c_fc.weight"
+    before = model.tensors[name].clone()
+    examples = random_examples(4, 300, shared=5, masked=False)
+    for _ in range(3):
+        optimiser.start_step(model)
+        forward.losses(model, pack(examples))[0].backward()
+        model.finish_step()
+        optimiser.step(1e-6)
+    # far below what bf16 could store, yet not lost
+    assert 0 < float((model.tensors[name] - before).abs().max()) < 1e-5
+    assert model.compute[name].dtype == torch.bfloat16
+    assert torch.equal(model.compute[name], model.tensors[name].bfloat16())
+
+
+def test_state_goes_back_and_forth() -> None:
+    model = lively_model(Shape(1, 32, 2, 64, 300))
+    optimiser = AdamW(model, Rates(), torch.float32, dict(model.tensors))
+    optimiser.start_step(model)
+    forward.losses(model, pack(random_examples(4, 300, 5, False)))[0].backward()
+    model.finish_step()
+    optimiser.step(1e-3)
+    saved = {name: tensor.clone() for name, tensor in optimiser.state().items()}
+    other = AdamW(model, Rates(), torch.float32, dict(model.tensors))
+    other.restore(saved)
+    assert all(torch.equal(tensor, other.state()[name]) for name, tensor in saved.items())
+
+
+def test_the_gradient_norm_is_the_norm_of_all_gradients() -> None:
+    model = lively_model(Shape(1, 32, 2, 64, 300))
+    optimiser = AdamW(model, Rates(), torch.float32, dict(model.tensors))
+    optimiser.start_step(model)
+    forward.losses(model, pack(random_examples(4, 300, 5, False)))[0].backward()
+    model.finish_step()
+    expected = torch.cat([gradient.flatten() for gradient in model.gradients.values()]).norm()
+    assert optimiser.norm() == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_orders_are_those_of_a_shuffling_dataloader() -> None:
+    torch.manual_seed(123)
+    loader = DataLoader(list(range(37)), batch_size=8, shuffle=True, drop_last=True, collate_fn=list)
+    plain = DataLoader(list(range(5)), batch_size=2, collate_fn=list)
+    order = schedule.Order(123)
+    for _ in range(3):
+        expected = [item for batch in loader for item in batch]
+        assert order.start_epoch(37)[:32] == expected
+        list(plain)
+        order.draw_unshuffled()
+
+
+def test_an_interrupted_epoch_is_drawn_again() -> None:
+    order = schedule.Order(7)
+    first = order.start_epoch(20)
+    order.draw(20)
+    state = order.before, order.generator.get_state()
+    following = order.start_epoch(20)
+    other = schedule.Order(99)
+    assert other.resume_epoch(20, *state) == first
+    assert other.start_epoch(20) == following
+
+
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
+def test_schedules_warm_up_and_end_where_they_should(name: str) -> None:
+    settings = config.parse(
+        {"version": 1, "base": "scratch:tiny", "schedule": name, "warmup_steps": 4, "min_learning_rate": 0.1}
+    )
+    rates = [schedule.learning_rate(settings, step, 20) for step in range(1, 21)]
+    assert rates[0] == pytest.approx(settings.learning_rate / 4)
+    assert rates[3] == pytest.approx(settings.learning_rate)
+    assert rates[-1] == pytest.approx(settings.learning_rate * (1.0 if name == "constant" else 0.1))
+    assert rates[3:] == sorted(rates[3:], reverse=True)
