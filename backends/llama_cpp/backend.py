@@ -31,6 +31,7 @@ from .gguf import read_gguf
 from .options import LlamaOptions, options_from
 from .process import Frame
 
+_TOLD = ("seed", "raw", "preempted", "arrival", "admission", "neighbours", "queued_s")
 _OTHER_WORKER_KEYS = ("chat", "description", "system", "suffixes")
 
 
@@ -49,6 +50,15 @@ class LlamaCppBackend:
         self.pacing_key = f"llama-cpp:{path}"
         log_file = home / "logs" / "llama-cpp.log" if home else None
         self._worker: shared.SharedWorker | None = shared.acquire(path, options, env, log_file)
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the worker while it runs."""
+        return self._worker.pid if self._worker else None
+
+    def worker_log(self) -> list[str]:
+        """The last lines that llama.cpp said, made safe to show."""
+        return self._worker.log() if self._worker else []
 
     async def health(self) -> Health:
         """Reads the file's head, loads it and completes one token."""
@@ -167,7 +177,7 @@ class LlamaCppBackend:
     async def _details(self, ready: Frame, done: Frame) -> dict[str, Any]:
         """For provenance: which file, build and settings, and whether a replay can be byte for byte the same."""
         kept = {key: value for key, value in ready.items() if key not in _OTHER_WORKER_KEYS}
-        told = {key: done[key] for key in ("seed", "raw", "preempted") if done.get(key) is not None}
+        told = {key: done[key] for key in _TOLD if done.get(key) is not None}
         alone = done["neighbours"] == 0
         return {
             "gguf": self.path.name,
@@ -175,9 +185,7 @@ class LlamaCppBackend:
             **kept,
             **told,
             "alone": alone,
-            "neighbours": done["neighbours"],
             "reproducible": self._options.reproducible and alone,
-            "queued_s": done["queued_s"],
         }
 
     async def _loaded(self) -> Frame:

@@ -47,6 +47,7 @@ class Engine:
         self._running: list[Job] = []
         self._jobs: dict[int, Job] = {}
         self._held = False
+        self._admissions = 0
 
     @property
     def busy(self) -> bool:
@@ -135,7 +136,9 @@ class Engine:
         self._remember(job, match)
         job.computed = match.length
         job.cached = match.length if not job.preempted else job.cached
-        job.admitted = job.admitted or time.monotonic()
+        if not job.admission:
+            self._admissions += 1
+            job.admission, job.admitted = self._admissions, time.monotonic()
         self._running.append(job)
         return True
 

@@ -31,6 +31,8 @@ class Job:
     cancelled: bool = False
     started: float = field(default_factory=time.monotonic)
     admitted: float = 0.0
+    admission: int = 0
+    """How many were admitted up to and with this one."""
     neighbours: int = 0
     preempted: int = 0
 
@@ -41,6 +43,15 @@ class Job:
 
     def release(self) -> None:
         """Give back C objects; overridden where there are any."""
+
+    def place(self) -> dict[str, Any]:
+        """When the job came, when it was let in, and beside how many it ran."""
+        return {
+            "arrival": self.order,
+            "admission": self.admission,
+            "neighbours": self.neighbours,
+            "queued_s": round(self.admitted - self.started, 4),
+        }
 
     @property
     def missing(self) -> int:
@@ -118,9 +129,8 @@ class Completion(Job):
             "cached_tokens": self.cached,
             "logprobs": self.logprobs if self.top_logprobs is not None else None,
             "seed": None if self.how.greedy else self.how.seed,
-            "neighbours": self.neighbours,
+            **self.place(),
             "preempted": self.preempted,
-            "queued_s": round(self.admitted - self.started, 4),
             **more,
         }
         self.emit({"id": self.id, "done": done})
@@ -145,8 +155,7 @@ class Scoring(Job):
             "probabilities": probabilities,
             "prompt_tokens": self.prompt_tokens,
             "cached_tokens": self.cached,
-            "neighbours": self.neighbours,
-            "queued_s": round(self.admitted - self.started, 4),
+            **self.place(),
         }
         self.emit({"id": self.id, "done": done})
 
