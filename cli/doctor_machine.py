@@ -1,4 +1,4 @@
-"""What the doctor says about the machine: Python, SQLite, processor, GPU, where things lie. Nothing heavy is imported."""
+"""What the doctor says about the machine: Python, SQLite, processor, GPU, places. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -72,13 +72,12 @@ def _version(name: str) -> str:
 
 def _processor() -> Finding:
     flags: set[str] = set()
-    with contextlib.suppress(OSError, ValueError):
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name.strip() in ("flags", "Features"):
-                    flags = set(value.split())
-                    break
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() in ("flags", "Features"):
+                flags = set(value.split())
+                break
     shown = [name.upper() for name in _FEATURES if name in flags]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     features = f", {' '.join(shown)}" if shown else ""

@@ -17,6 +17,7 @@ from pairsmith.backends.preflight import preflight
 from pairsmith.backends.registry import Settings, parse_spec
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.doors import DEFAULT_GENERATOR
+from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.meta import set_meta
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.user_settings import UserSettings, read_user_settings
@@ -138,5 +139,9 @@ class Choice:
         self._write({k: v for k, v in self._old.items() if v != self._new[k]})
 
     def _write(self, values: Mapping[str, str | None]) -> None:
+        def write(conn: sqlite3.Connection) -> None:
+            for key, value in values.items():
+                set_meta(conn, key, value)
+
         if values:
-            self._workspace.write(lambda conn: [set_meta(conn, key, value) for key, value in values.items()])
+            self._workspace.write(write)

@@ -48,8 +48,7 @@ def exit_code(ended: Ended) -> int:
     if ended.state == "paused":
         return INTERRUPTED
     if ended.error is not None:
-        code = ended.error.exit_code if isinstance(ended.error, PairsmithError) else 1
-        return code
+        return ended.error.exit_code if isinstance(ended.error, PairsmithError) else 1
     return LIMITED
 
 

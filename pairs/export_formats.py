@@ -1,4 +1,4 @@
-"""The shapes of exported files. A format is an entry of `FORMATS`: how a file begins, how a pair is written, how it ends.
+"""The shapes of exported files. A format is an entry of `FORMATS`: how a file begins, how a pair is written, its end.
 
 Everything here is text in UTF-8 with line feeds. JSON is readable (no \\u for ordinary letters), but what some readers
 take for a line's end or a terminal for a command is escaped.
