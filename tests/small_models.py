@@ -16,7 +16,7 @@ from pairsmith.training.shapes import Shape
 # small products: a second thread only waits, the longer the busier the machine is
 torch.set_num_threads(1)
 
-COLOURS = "red blue green pink gold grey teal lime".split()
+COLOURS = ["red", "blue", "green", "pink", "gold", "grey", "teal", "lime"]
 
 
 def lively_model(shape: Shape, seed: int = 1) -> GPT2:

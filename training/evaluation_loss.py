@@ -57,9 +57,11 @@ def _batch_sums(model: GPT2, batch: list[Example]) -> list[tuple[float, int]]:
     return [(float(total[index]), example.labels) for index, example in enumerate(batch)]
 
 
-def mean(model: GPT2, examples: Sequence[Example]) -> float | None:
+def mean(
+    model: GPT2, examples: Sequence[Example], progress: Callable[[int], None] = lambda _done: None
+) -> float | None:
     """Mean loss per label over all examples; None where there is no label."""
-    found = sums(model, examples)
+    found = sums(model, examples, progress)
     labels = sum(count for _, count in found)
     return sum(loss for loss, _ in found) / labels if labels else None
 

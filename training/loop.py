@@ -16,7 +16,7 @@ from .checkpoints import Checkpoint
 from .data import Example
 from .errors import TrainingError
 from .events import Control, Event, event
-from .generate import Sampling, generate
+from .generate import Answer, Cancelled, Sampling, generate
 from .model import GPT2
 from .setup import Job
 
@@ -225,9 +225,11 @@ class Loop:
             losses = parity.evaluate(model, examples["train"], examples["validation"], self.order)
             train_loss, validation_loss = losses
         else:
-            validation_loss = evaluation_loss.mean(model, examples["validation"])
+            validation_loss = evaluation_loss.mean(model, examples["validation"], self._look_up)
             if first:
-                train_loss = evaluation_loss.mean(model, examples["train"][: FIRST_LOOK * job.group])
+                train_loss = evaluation_loss.mean(
+                    model, examples["train"][: FIRST_LOOK * job.group], self._look_up
+                )
             else:
                 train_loss = now.window_loss / now.window_tokens if now.window_tokens else None
         now.window_loss, now.window_tokens = 0.0, 0
@@ -274,14 +276,7 @@ class Loop:
         if ids:
             merged = merged_model(job)
             sampling = Sampling(job.config.sample_tokens)
-            answer = generate(
-                merged,
-                [ids],
-                job.vocabulary.end_of_text,
-                sampling,
-                len(job.vocabulary),
-                stop=self.control.cancel.is_set,
-            )[0]
+            answer = self._generated(merged, ids, sampling)
             text = job.vocabulary.decode(answer.tokens)
         now.elapsed += time.perf_counter() - started if now.step else 0.0
         yield event(
@@ -293,6 +288,20 @@ class Loop:
             expected=pair.output,
             text=job.style.response(text),
         )
+
+    def _generated(self, model: GPT2, ids: list[int], sampling: Sampling) -> Answer:
+        words = self.job.vocabulary
+        try:
+            return generate(
+                model, [ids], words.end_of_text, sampling, len(words), stop=self.control.cancel.is_set
+            )[0]
+        except Cancelled:
+            raise Stopped("cancelled") from None
+
+    def _look_up(self, _done: int) -> None:
+        """Between the batches of a long evaluation: stop if told to."""
+        if self.job.world.size == 1 and self.control.cancel.is_set():
+            raise Stopped("cancelled")
 
     def checkpoint(self) -> Iterator[Event]:
         """Write a checkpoint; a full disk is a warning, and training goes on."""
