@@ -319,4 +319,4 @@ def _bigrams(text: str, tokens: list[str], end: float) -> Array:
         if len(row) > 1:
             counts[row[-1], feed] += 1 - end
             counts[row[-1], stop] += end
-    return np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(np.log(counts / counts.sum(axis=1, keepdims=True)), np.float32)

@@ -78,10 +78,8 @@ class Completion(Job):
     decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
-    expected: bytes | None = None
+    expected: str | None = None
     """Replay: the recorded text. The job ends at the first token that departs from it."""
-    path: bytes = b""
-    """Replay: the bytes generated so far."""
 
     def release(self) -> None:
         self.sampler.close()
@@ -98,6 +96,13 @@ class Completion(Job):
                 self.text = self.text[: min(found)]
                 return True
         return False
+
+    def preview(self, piece: bytes, final: bool) -> str:
+        """What `add` would append, nothing changed."""
+        state = self.decoder.getstate()
+        new = self.decoder.decode(piece, final)
+        self.decoder.setstate(state)
+        return new
 
     def flush(self) -> None:
         """The model ended its turn: bytes of a character that never came whole become U+FFFD."""

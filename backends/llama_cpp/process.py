@@ -158,6 +158,8 @@ def worker_environment(env: Mapping[str, str]) -> dict[str, str]:
     kept = {key: value for key, value in env.items() if not _secret(key)}
     kept["GGML_NO_BACKTRACE"] = "1"
     kept["PYTHONUNBUFFERED"] = "1"
+    # glibc: give freed memory back instead of letting the heap creep up with every long prompt.
+    kept |= {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
     if "GOMP_SPINCOUNT" not in kept:
         # Threads that spin between graph nodes lose a factor of up to fifty as soon as anything else wants the CPU.
         kept.setdefault("OMP_WAIT_POLICY", "passive")

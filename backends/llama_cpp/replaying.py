@@ -10,6 +10,8 @@ from .jobs import Completion
 from .native import Logits, Model
 from .sampling import log_softmax
 
+_LOOKED_AT = 8192
+
 
 def departure(model: Model, job: Completion, token: int, logits: Logits) -> dict[str, Any] | None:
     """None while the token goes on along the recorded text; else where, what instead, and by how little.
@@ -17,18 +19,14 @@ def departure(model: Model, job: Completion, token: int, logits: Logits) -> dict
     `gap` is the difference of the two tokens' logits (natural log units): about the noise of the arithmetic where
     the two were a tie. Of a sampled text both probabilities are given, since chance decided, not the gap.
     """
-    recorded = job.expected or b""
-    ends = model.is_end(token)
-    path = job.path if ends else job.path + model.piece(token)
-    if path == recorded if ends else _along(path, recorded, job.stops):
-        job.path = path
+    recorded = job.expected or ""
+    if _goes_on(model, job, token, recorded):
         return None
-    rest = recorded[len(job.path) :]
     logprobs = log_softmax(logits)
-    other = _recorded_token(model, rest, logprobs)
+    other = _recorded_token(model, job, recorded, logprobs)
     return {
         "token": job.generated,
-        "character": len(job.path.decode("utf-8", "replace")),
+        "character": len(job.text),
         "replayed": model.spelling(token),
         "recorded": model.spelling(other) if other is not None else "",
         "replayed_probability": float(np.exp(logprobs[token])),
@@ -37,17 +35,21 @@ def departure(model: Model, job: Completion, token: int, logits: Logits) -> dict
     }
 
 
-def _along(path: bytes, recorded: bytes, stops: tuple[str, ...]) -> bool:
-    """Whether the bytes so far are those of the recorded text, or of the stop string that was cut off behind it."""
-    wholes = [recorded + stop.encode() for stop in stops]
-    return recorded.startswith(path) or any(w.startswith(path) or path.startswith(w) for w in wholes)
+def _goes_on(model: Model, job: Completion, token: int, recorded: str) -> bool:
+    """Whether the text with this token is still the recorded one, or the stop string cut off behind it."""
+    ends = model.is_end(token)
+    text = job.text + job.preview(b"" if ends else model.piece(token), ends)
+    if ends:
+        return text == recorded
+    wholes = [recorded + stop for stop in job.stops]
+    return recorded.startswith(text) or any(w.startswith(text) or text.startswith(w) for w in wholes)
 
 
-def _recorded_token(model: Model, rest: bytes, logprobs: Logits) -> int | None:
-    """The likeliest token that goes on along the recorded text; where that is over, the likeliest end."""
-    for token in np.argsort(-logprobs)[:4096]:
-        piece = model.piece(int(token))
-        fits = model.is_end(int(token)) if not rest else bool(piece) and rest.startswith(piece)
-        if fits:
+def _recorded_token(model: Model, job: Completion, recorded: str, logprobs: Logits) -> int | None:
+    """The likeliest token that goes on along the recorded text; None where none of the likely ones does."""
+    for token in np.argsort(-logprobs)[:_LOOKED_AT]:
+        if _goes_on(model, job, int(token), recorded) and (
+            model.piece(int(token)) or model.is_end(int(token))
+        ):
             return int(token)
     return None

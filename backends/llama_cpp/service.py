@@ -68,7 +68,7 @@ class Service:
             streaming=bool(frame.get("stream")),
             top_logprobs=frame.get("top_logprobs"),
             alone=bool(frame.get("alone")),
-            expected=expected.encode("utf-8", "replace") if isinstance(expected, str) else None,
+            expected=expected if isinstance(expected, str) else None,
         )
 
     def _scoring(self, number: int, frame: Mapping[str, Any]) -> Scoring:
