@@ -29,6 +29,15 @@ def good(pieces: Any) -> list[Any]:
     return [piece.value for piece in found]
 
 
+def line_of_failure(path: Path) -> int | None:
+    """Where an array is malformed; None where it is not, 0 where it does not say."""
+    try:
+        list(read_array(path))
+    except MalformedFile as error:
+        return error.line or 0
+    return None
+
+
 @QUIET
 @given(
     values=st.lists(VALUES, max_size=6), indent=st.sampled_from([None, 0, 1, "\t"]), ascii_only=st.booleans()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +109,9 @@ def finish_call(
     failure: str | None = None,
     detail: str | None = None,
 ) -> None:
-    """Close a call that was answered; `failure` names why the answer was of no use (a list that cannot be read)."""
+    """Close a call that was answered; `failure` names why the answer was of no use (a list that cannot be
+    read).
+    """
     if isinstance(answer, Completion):
         text = _jsonable(answer.text)
         details: dict[str, Any] = {"finish_reason": answer.finish_reason, **answer.details}
@@ -156,7 +158,9 @@ def fail_call(conn: sqlite3.Connection, call_id: int, error: BackendError, laten
 
 
 def book_interrupted(conn: sqlite3.Connection) -> int:
-    """Close calls that a dead process left in flight; only for the holder of the job lock. Returns how many."""
+    """Close calls that a dead process left in flight; only for the holder of the job lock. Returns how
+    many.
+    """
     return int(
         conn.execute(
             "UPDATE call SET state = 'failed', reason = 'interrupted' WHERE state = 'in flight'"
@@ -191,3 +195,15 @@ def answered_before(conn: sqlite3.Connection, purpose: str, subject: str) -> tup
     probabilities = tuple(tuple(float(p) for p in suffix) for suffix in json.loads(row[1]))
     usage = Usage(row[2], row[3])
     return int(row[0]), Scored(probabilities, usage, row[4], (row[5] or 0) / 1000)
+
+
+def models_of(conn: sqlite3.Connection, call_ids: Sequence[int]) -> dict[int, str]:
+    """BACKEND:MODEL of each of these calls; ids that do not exist are left out."""
+    found: dict[int, str] = {}
+    for start in range(0, len(call_ids), 500):
+        chunk = list(call_ids[start : start + 500])
+        marks = ",".join("?" * len(chunk))
+        found.update(
+            conn.execute(f"SELECT id, backend || ':' || model FROM call WHERE id IN ({marks})", chunk).fetchall()
+        )
+    return found
