@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from pairsmith.pairs.store import journal
 from pairsmith.pairs.store.driver import sqlite3, wal_bug
 from pairsmith.pairs.store.edits import edit_pair
@@ -23,7 +24,6 @@ from pairsmith.pairs.store.paging import snapshot_ids
 from pairsmith.pairs.store.pair_rows import get_pair
 from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.store.workspace import open_workspace
-
 from tests.stores import add_pairs, new_workspace, python
 
 REVIEWER = """
@@ -191,6 +191,35 @@ def test_a_second_job_is_refused_with_the_holders_pid_until_it_is_killed(tmp_pat
         with pytest.raises(WorkspaceBusy):
             JobLock(path).acquire("generate")
     assert lock.holder() is None
+    assert not lock.path.exists()
+
+
+def test_of_many_who_want_the_lock_at_once_one_has_it(tmp_path: Path) -> None:
+    """Holders take the file away when they release it: nobody may lock a file that is gone."""
+    new_workspace(tmp_path).close()
+    code = """
+import sys, time
+from pathlib import Path
+from pairsmith.pairs.store.errors import WorkspaceBusy
+from pairsmith.pairs.store.joblock import JobLock
+mark = Path(sys.argv[1] + ".mark")
+end = time.monotonic() + 1.0
+taken = 0
+while time.monotonic() < end:
+    try:
+        lock = JobLock(Path(sys.argv[1])).acquire("generate")
+    except WorkspaceBusy:
+        continue
+    mark.touch(exist_ok=False)
+    mark.unlink()
+    taken += 1
+    lock.release()
+print(taken)
+"""
+    children = [python(code, tmp_path / "w.pairsmith") for _ in range(4)]
+    results = [child.communicate() for child in children]
+    assert [err for _, err in results] == [""] * 4
+    assert sum(int(out) for out, _ in results) > 0
 
 
 def test_a_fork_does_not_keep_its_parents_lock(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from pairsmith.pairs.store.backup import backup_workspace
-from pairsmith.pairs.store.driver import sqlite3
+from pairsmith.pairs.store.driver import sqlite3, wal_bug
 from pairsmith.pairs.store.edits import edit_pair
 from pairsmith.pairs.store.errors import DiskFull, PairsmithError, WorkspaceExists, WorkspaceRefused
 from pairsmith.pairs.store.import_rows import BatchInfo, ImportRow, import_pairs
@@ -17,8 +18,12 @@ from pairsmith.pairs.store.integrity import check_search_index, check_workspace
 from pairsmith.pairs.store.paging import snapshot_ids
 from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.store.workspace import open_workspace
-
 from tests.stores import add_pairs, content, new_workspace, python
+
+
+def files(folder: Path) -> set[str]:
+    """Names in a folder; where SQLite has the WAL bug, a reader cannot take its empty log away."""
+    return {path.name for path in folder.iterdir() if not (wal_bug and path.name.endswith(("-wal", "-shm")))}
 
 
 def raw(path: Path, sql: str) -> None:
@@ -68,8 +73,13 @@ BROKEN = {
 }
 
 
+NEEDS_WRITABLE = "SQLite checks constraints only on a connection that could write"
+
+
 @pytest.mark.parametrize("sql", BROKEN)
 def test_every_broken_rule_is_a_line(tmp_path: Path, sql: str) -> None:
+    if wal_bug and "magic" in sql:
+        pytest.skip(NEEDS_WRITABLE)
     with new_workspace(tmp_path) as workspace:
         add_pairs(workspace, 3)
     raw(workspace.path, sql)
@@ -124,7 +134,7 @@ def test_a_backup_of_a_living_workspace_is_one_moment(tmp_path: Path) -> None:
         assert len(copy.read(lambda conn: snapshot_ids(conn))) == report.rows["pair"]
         assert copy.id == workspace.id
         add_pairs(copy, 1, start=900_000)
-    assert {path.name for path in tmp_path.iterdir()} == {"w.pairsmith", "copy.pairsmith"}
+    assert files(tmp_path) == {"w.pairsmith", "copy.pairsmith"}
 
 
 def test_a_backup_equals_its_source(tmp_path: Path) -> None:
@@ -148,13 +158,14 @@ def test_a_backup_overwrites_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "mine"
 
 
+@pytest.mark.skipif(wal_bug, reason=NEEDS_WRITABLE)
 def test_a_damaged_workspace_gets_no_backup(tmp_path: Path) -> None:
     with new_workspace(tmp_path) as workspace:
         add_pairs(workspace, 300)
     raw(workspace.path, "UPDATE pair SET origin = 'magic' WHERE id = 2")
     with pytest.raises(WorkspaceRefused):
         backup_workspace(workspace.path, tmp_path / "copy")
-    assert [path.name for path in tmp_path.iterdir()] == ["w.pairsmith"]
+    assert files(tmp_path) == {"w.pairsmith"}
 
 
 def test_a_backup_on_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
@@ -171,7 +182,7 @@ except PairsmithError as error: print(type(error).__name__)
 """
     out, err = python(code, workspace.path, tmp_path / "copy").communicate()
     assert (out.strip(), err) == (DiskFull.__name__, "")
-    assert [path.name for path in tmp_path.iterdir()] == ["w.pairsmith"]
+    assert files(tmp_path) == {"w.pairsmith"}
 
 
 def test_a_cleanly_closed_file_can_be_copied(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from pairsmith.pairs.errors import PairsmithError, UsageError
 from pairsmith.pairs.store import migrations
 from pairsmith.pairs.store import workspace as workspace_module
 from pairsmith.pairs.store.connection import connect_writing
-from pairsmith.pairs.store.driver import has_wal_bug, sqlite3
+from pairsmith.pairs.store.driver import has_wal_bug, sqlite3, wal_bug
 from pairsmith.pairs.store.errors import (
     WorkspaceExists,
     WorkspaceMissing,
@@ -30,7 +31,6 @@ from pairsmith.pairs.store.meta import get_meta, set_meta
 from pairsmith.pairs.store.pair_rows import get_pair
 from pairsmith.pairs.store.schema import SCHEMA_VERSION
 from pairsmith.pairs.store.workspace import create_workspace, open_workspace
-
 from tests.stores import add_pairs, new_workspace
 
 
@@ -49,6 +49,7 @@ def test_settings_survive_a_restart(tmp_path: Path) -> None:
         assert workspace.meta("nothing") is None
 
 
+@pytest.mark.skipif(wal_bug, reason="a reader cannot take its empty log away")
 def test_a_closed_workspace_is_one_file(tmp_path: Path) -> None:
     with new_workspace(tmp_path) as workspace:
         add_pairs(workspace, 3)
@@ -77,7 +78,7 @@ def test_the_writing_connection_keeps_the_contract(tmp_path: Path) -> None:
             "synchronous": 2,
             "foreign_keys": 1,
             "busy_timeout": 10_000,
-            "trusted_schema": 0,
+            "trusted_schema": int(sqlite3.sqlite_version_info < (3, 42)),
             "cell_size_check": 1,
         }
 

@@ -6,6 +6,7 @@ reading one is opened by the operating system for reading only, so that it can n
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -18,7 +19,6 @@ BUSY_MS = 10_000
 """How long a connection waits for another process's lock before it gives up."""
 
 _COMMON = (
-    ("trusted_schema", 0),
     ("cell_size_check", 1),
     ("temp_store", 2),
     ("recursive_triggers", 1),
@@ -115,10 +115,25 @@ def _connect(path: Path, mode: str, busy_ms: int | None) -> sqlite3.Connection:
     except DRIVER_ERRORS as error:
         raise translated(error, path) from error
     try:
-        for name, value in _COMMON:
+        for name, value in (*_COMMON, ("trusted_schema", int(not _knows_json_is_harmless()))):
             conn.execute(f"PRAGMA {name} = {value}")
         conn.create_function("pairsmith_unhex", 1, bytes.fromhex, deterministic=True)
     except DRIVER_ERRORS as error:
         conn.close()
         raise translated(error, path) from error
     return conn
+
+
+@functools.cache
+def _knows_json_is_harmless() -> bool:
+    """Whether tables may be checked by json_valid while the schema is not trusted: not so in SQLite 3.40."""
+    conn = sqlite3.connect(":memory:")
+    try:
+        conn.execute("PRAGMA trusted_schema = 0")
+        conn.execute("CREATE TABLE t (a TEXT CHECK (json_valid(a)))")
+        conn.execute("INSERT INTO t VALUES ('{}')")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        conn.close()
+    return True

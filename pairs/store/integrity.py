@@ -6,6 +6,7 @@ SQLite's own checks see broken pages, not a changed letter in a text: for that e
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from .connection import connect_inspecting, connect_writing
 from .driver import sqlite3, wal_bug
 from .errors import DRIVER_ERRORS, WorkspaceRefused, result_code, translated
 from .file_probe import check_connection, check_file
+from .joblock import JobLock
 from .pair_rows import content_hash, prepare_text
 
 _BATCH = 1000
@@ -178,19 +180,20 @@ def _text_problems(
 def check_search_index(path: Path) -> list[Problem]:
     """Compare the whole search index with the texts. Needs a writable workspace and its write lock for a
     while.
+
+    Raises WorkspaceBusy, WorkspaceReadOnly.
     """
-    if wal_bug:
-        return []
-    conn = connect_writing(path)
-    try:
-        conn.execute("INSERT INTO pair_fts (pair_fts, rank) VALUES ('integrity-check', 1)")
-        return []
-    except sqlite3.DatabaseError as error:
-        if result_code(error) & 0xFF != _CORRUPT:
-            raise translated(error, path) from error
-        return [Problem("search", "the search index does not fit the texts")]
-    finally:
-        conn.close()
+    with JobLock(path).acquire("check") if wal_bug else contextlib.nullcontext():
+        conn = connect_writing(path)
+        try:
+            conn.execute("INSERT INTO pair_fts (pair_fts, rank) VALUES ('integrity-check', 1)")
+            return []
+        except sqlite3.DatabaseError as error:
+            if result_code(error) & 0xFF != _CORRUPT:
+                raise translated(error, path) from error
+            return [Problem("search", "the search index does not fit the texts")]
+        finally:
+            conn.close()
 
 
 def rebuild_search_index(conn: sqlite3.Connection) -> None:

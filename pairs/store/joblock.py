@@ -79,6 +79,7 @@ class JobLock:
                 return
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, 0)
+                self.path.unlink()  # while it is locked; Windows refuses, and the empty file stays
             os.close(self._fd)
             self._fd = None
             if _held.get(self.path) is self:
@@ -120,18 +121,27 @@ class JobLock:
         self.release()
 
     def _locked_fd(self) -> int:
-        try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise from_os(error, self.path) from error
         deadline = time.monotonic() + _PATIENCE_S
-        while not _try_lock(fd, shared=False):
+        while True:
+            try:
+                fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise from_os(error, self.path) from error
+            locked = _try_lock(fd, shared=False)
+            if locked and self._is_current(fd):
+                return fd
+            holder = None if locked else _read_holder(fd)
+            os.close(fd)
             if time.monotonic() > deadline:
-                holder = _read_holder(fd)
-                os.close(fd)
                 raise self._busy(holder)
             time.sleep(0.02)
-        return fd
+
+    def _is_current(self, fd: int) -> bool:
+        """Whether the path still names the opened file: its last holder may have taken it away meanwhile."""
+        try:
+            return os.path.samestat(os.fstat(fd), os.stat(self.path))
+        except OSError:
+            return False
 
     def _write_holder(self, kind: str) -> None:
         assert self._fd is not None
