@@ -46,6 +46,7 @@ _NOTHING = re.compile(
     rf"[\W_]*(?:\d+[\W_]*|(?:{LABELS}|example|option)s?\s*(?:no\.?\s*)?#?\s*\d{{0,4}}[\W_]*)?", re.IGNORECASE
 )
 _DESCRIPTION = re.compile(r"\s*[:：]\s+|[:：](?=\D)|\s+[-–—]+\s+|\*\*\s*[-–—:]\s*|\n")
+_APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
 _ESCAPED = re.compile(r'"(?=[^\\]*\\)(?:[^"\\]|\\.)*+"', re.DOTALL)
 _YAML_FIELD = re.compile(r"[\"']?([A-Za-z][\w-]{0,30})[\"']?:\s+[|>]?-?\s*(.*)", re.DOTALL)
 _FENCES = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[^\n`]*$", re.MULTILINE)
@@ -238,4 +239,5 @@ def _unquoted(text: str) -> str:
     if close is None or len(bare) < 2 or bare[-1] != close:
         return text
     inner = bare[1:-1]
-    return inner.strip() if close not in inner and bare[0] not in inner else text
+    within = _APOSTROPHE.sub("", inner)
+    return inner.strip() if close not in within and bare[0] not in within else text

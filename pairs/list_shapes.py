@@ -89,7 +89,7 @@ def inline_items(text: str) -> list[str]:
 
 def comma_names(text: str, asked: int) -> list[str]:
     """Short names between commas, semicolons, or their full-width forms, an "and" before the last; else nothing."""
-    line = " ".join(part for part in text.split("\n") if not OUTRO.match(part.strip())).strip()
+    line = " ".join(" ".join(part for part in text.split("\n") if not OUTRO.match(part.strip())).split())
     for intro in (":", "："):
         before, colon, after = line.partition(intro)
         if colon and after.strip() and not re.search("[,;，；、\n]", before):

@@ -8,6 +8,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pairsmith.pairs.expressions import (
     TEXT_FIELDS,
     VERDICTS,
@@ -150,8 +151,8 @@ def test_a_wrong_expression_is_refused_in_one_line_that_says_where(text: str, co
 
 
 PIECES = (
-    "a b/c topic verdict 'x' \"y\" `z w` 3 2.5 -1 < <= > >= == != and or not ( ) , . [ ] { } = lambda : if else in is None",
-    "True await yield * ** @ # \\ ; := f'{x}' \x00 1_0 0b1 é \n",
+    "a b/c topic verdict 'x' \"y\" `z w` 3 2.5 -1 < <= > >= == != and or not ( ) , . [ ] { } = lambda : if else in is",
+    "None True await yield * ** @ # \\ ; := f'{x}' \x00 1_0 0b1 é \n",
 )
 PIECES = tuple(piece for pieces in PIECES for piece in pieces.split(" "))
 
