@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 from pathlib import Path
@@ -86,11 +87,7 @@ def test_encoding_is_merging_in_order(text: str) -> None:
     for word in regex.findall(vocabulary.WORDS, text):
         parts = [bytes([byte]) for byte in word.encode()]
         while True:
-            found = [
-                (ranks[pair], at)
-                for at, pair in enumerate(zip(parts, parts[1:], strict=False))
-                if pair in ranks
-            ]
+            found = [(ranks[pair], at) for at, pair in enumerate(itertools.pairwise(parts)) if pair in ranks]
             if not found:
                 break
             at = min(found)[1]

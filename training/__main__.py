@@ -112,12 +112,33 @@ def main(arguments: list[str] | None = None) -> int:
         printer.write(event("error", kind=kind, message=_line(str(error)), advice=advice))
         return FAILED
     except Exception as error:
+        shortage = _out_of_memory(error)
+        if shortage is not None:
+            printer.write(event("error", kind="oom", message=shortage.message, advice=shortage.advice))
+            return FAILED
         import traceback
 
         traceback.print_exc(file=sys.stderr)
         message = _line(f"{type(error).__name__}: {error}")
         printer.write(event("error", kind="internal", message=message, advice="Please report this."))
         return FAILED
+
+
+def _out_of_memory(error: Exception) -> TrainingError | None:
+    """The error to report where memory ran out before a run could be estimated (while its weights were read)."""
+    from . import devices
+
+    if not devices.is_out_of_memory(error):
+        return None
+    import torch
+
+    free = devices.free_memory(torch.device("cpu")) >> 20
+    return TrainingError(
+        "oom",
+        f"out of memory while the model was loaded: {free} MB are free now",
+        "Fine-tuning needs about 16 bytes a parameter (2 GB for 124M, 6 GB for 355M), with lora_rank 16 about 6. "
+        "Take a smaller base, or unload models that Ollama or another worker holds.",
+    )
 
 
 def _line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -182,6 +183,17 @@ def needed_memory(shape: Shape, lengths: Sequence[int], dtype: torch.dtype, trai
     attention = padded * shape.heads * 8
     logits = min(tokens, 1024) * shape.vocabulary * width
     return int(fixed + shape.layers * (block + attention) + logits)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out, whoever raised it."""
+    text = str(error)
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or "can't allocate memory" in text
+        or "not enough memory" in text
+        or getattr(error, "errno", None) == errno.ENOMEM
+    )
 
 
 def describe() -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def run(
         yield from _truncated(job)
         yield from _train(job, loop)
     except (MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
+        if not devices.is_out_of_memory(error):
             raise
         raise _out_of_memory(job) from error
     finally:
@@ -169,16 +168,6 @@ def _done(job: Job, loop: Loop, state: str, model: Path | None) -> Event:
             now.elapsed / 60,
         )
     return event("done", **fields)
-
-
-def _is_memory(error: BaseException) -> bool:
-    text = str(error)
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "can't allocate memory" in text
-        or "not enough memory" in text
-        or getattr(error, "errno", None) == errno.ENOMEM
-    )
 
 
 def _out_of_memory(job: Job) -> TrainingError:
