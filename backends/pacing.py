@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 32
 CROWD_PATIENCE = 50
 _CROWD = re.compile(r"concurren|overload|queue|in parallel|at the same time", re.IGNORECASE)
-LOCAL_SPACING_S = 0.004
-"""A local server's first refusal comes back in about this time: enough to stop after one or two."""
+LOCAL_SPACING_S = 0.025
+"""A local server's first refusal comes back in about this time, on a busy machine too: enough to stop after one or two,
+and more requests than a local model answers."""
 
 LOCAL_SLOW_S = 5.0
 """A local server that takes longer than this for an answer gets no more at once: its queue would only grow."""
@@ -250,7 +251,7 @@ def pacer_of(backend: Backend, settings: Settings, capabilities: Capabilities) -
     ceiling = {"nim": MOST_AT_ONCE, "openai": MOST_AT_ONCE if backend.remote else MOST_AT_ONCE // 2}
     return pacer_for(
         backend.pacing_key,
-        remote=backend.remote,
+        remote=backend.remote or backend.name == "nim",
         parallel=capabilities.parallel,
         ceiling=ceiling.get(backend.name),
         requests_per_minute=settings.requests_per_minute if backend.name in ceiling else None,

@@ -22,7 +22,7 @@ from pairsmith.backends.errors import (
     RateLimited,
     TimedOut,
 )
-from pairsmith.backends.pacing import pacer_for
+from pairsmith.backends.pacing import pacer_of
 from pairsmith.backends.protocol import Backend, Completion, Request, Scored, ScoreRequest
 from pairsmith.backends.registry import Settings
 
@@ -146,6 +146,7 @@ class Caller:
                     unreadable += 1
                     if unreadable >= _UNREADABLE_TRIES:
                         raise
+                    continue
                 elif error.fatal:
                     raise JobStopped(error.message, error.advice) from error
                 elif not error.retryable:
@@ -182,13 +183,7 @@ class Caller:
     ) -> Answered[T]:
         backend = await door()
         capabilities = await backend.capabilities()
-        pacer = pacer_for(
-            backend.pacing_key,
-            remote=backend.remote,
-            parallel=capabilities.parallel,
-            requests_per_minute=self._settings.requests_per_minute,
-            time_scale=self._settings.time_scale,
-        )
+        pacer = pacer_of(backend, self._settings, capabilities)
         try:
             async with pacer.admit():
                 try:

@@ -295,11 +295,17 @@ class GenerateJob:
             if topic.lacking > 0 and not topic.listing and not topic.exhausted:
                 topic.listing = True
                 return self._list(topic)
-        for topic in self._topics.values():
-            if topic.waiting and topic.kept + topic.busy < topic.quota:
-                topic.busy += 1
-                return self._respond(topic, topic.waiting.popleft())
-        return None
+        ready = [
+            topic
+            for topic in self._topics.values()
+            if topic.waiting and topic.kept + topic.busy < topic.quota
+        ]
+        if not ready:
+            return None
+        # All topics side by side: one that is left for the end would leave the server idle while its lists are read.
+        topic = min(ready, key=lambda one: (one.kept + one.busy) / one.quota)
+        topic.busy += 1
+        return self._respond(topic, topic.waiting.popleft())
 
     async def _list(self, topic: TopicState) -> None:
         try:

@@ -1,4 +1,8 @@
-"""A generate run against a hidden limit in a sliding minute, generator and judge on one key (time scaled)."""
+"""A generate run against a hidden limit in a sliding minute, generator and judge on one key.
+
+Time runs twenty times faster than the wall, so a busy machine spoils the figures: this is for `make faults`. In `make
+test`, `test_pacing.py` proves the same law in virtual time.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from .generation import REWARD, end_of, make_workspace, run_job
 from .hidden_limit import HiddenLimit
 from .servers.nim import NimServer, Rules
 
-SCALE = 60.0
+SCALE = 20.0
 
 
 async def run_against_limit(folder: Path, limit: int, seed: int, *, told: bool, windows: int) -> None:
@@ -35,16 +39,11 @@ async def run_against_limit(folder: Path, limit: int, seed: int, *, told: bool, 
             assert whole >= 3
             used = hidden.use_by_window(start, whole)
             assert min(used[1:]) >= 0.95, used
-            assert hidden.refused_since(start) <= 0.02
-
-
-@pytest.mark.parametrize("told", [False, True], ids=["429 without Retry-After", "429 with Retry-After"])
-async def test_the_cap_of_a_key_is_used_and_hardly_ever_overrun(told: bool, tmp_path: Path) -> None:
-    await run_against_limit(tmp_path, 60, 1, told=told, windows=4)
+            assert hidden.refused_since(start) <= 0.02, (len(hidden.refused), len(hidden.accepted), used)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(12))
 async def test_any_cap_from_15_to_120_is_used(seed: int, tmp_path: Path) -> None:
     limit = random.Random(seed).randint(15, 120)
-    await run_against_limit(tmp_path, limit, seed, told=seed % 2 == 1, windows=5)
+    await run_against_limit(tmp_path, limit, seed, told=seed % 2 == 1, windows=6)
