@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("generate", "make exactly so many pairs"),
     "judge": ("judge", "score pairs"),
     "filter": ("filter", "reject the undecided pairs that fall below a line"),
+    "review": ("review", "open the application straight in the reviewer"),
     "import": ("import_file", "take pairs from a file"),
     "export": ("export_file", "write pairs to a file"),
     "recipe": ("recipe", "write how this dataset is made to a file that others can use"),

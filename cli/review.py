@@ -1,0 +1,28 @@
+"""Open the application straight in the reviewer: one key decides a pair and brings the next."""
+
+from __future__ import annotations
+
+import importlib
+from argparse import ArgumentParser, Namespace
+
+from . import stopping
+from .arguments import add_workspace
+from .output import Failed
+
+EXAMPLE = """
+pairsmith review git.pairsmith
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's arguments."""
+    add_workspace(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Run the reviewer until the user leaves it."""
+    if arguments.json:
+        raise Failed("the reviewer is a screen: --json means nothing to it", 2, kind="usage")
+    with stopping.left_to_others():
+        app = importlib.import_module("pairsmith.tui.app")
+        return int(app.run(arguments.workspace, start="review"))

@@ -1,0 +1,237 @@
+"""The application: places by number keys, themes, help, palette; and how it starts and ends.
+
+Nothing heavy is imported here or by the first screen: the first frame comes before any of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.screen import Screen
+
+from pairsmith.pairs.errors import PairsmithError, UsageError
+from pairsmith.pairs.store.workspace import Workspace, open_workspace
+
+from .keymap import AppSettings, read_app_settings
+from .places import PLACES, place_at, place_named
+from .session import JobLine, Session
+from .text import safe
+from .themes import DEFAULT, THEMES
+
+if TYPE_CHECKING:
+    from textual.notifications import SeverityLevel
+
+JOB_POLL_S = 2.0
+
+
+class PairsmithApp(App[int]):
+    """One start of Pairsmith on at most one workspace."""
+
+    TITLE = "Pairsmith"
+    ENABLE_COMMAND_PALETTE = True
+    CSS = "Screen { background: $background; color: $foreground; }"
+    BINDINGS = [  # noqa: RUF012 - Textual's own declaration
+        *(
+            Binding(key, f"place_key('{key}')", "", show=False, id=f"app.place.{key}", tooltip="")
+            for key in "123456789"
+        ),
+        Binding("question_mark,f1", "keys", "keys", show=False, id="app.keys", tooltip="This list"),
+        Binding(
+            "ctrl+q", "quit", "quit", show=False, priority=True, id="app.quit", tooltip="Quit; a job pauses"
+        ),
+        Binding(
+            "ctrl+z", "suspend_process", show=False, id="app.suspend", tooltip="To the shell; fg comes back"
+        ),
+    ]
+
+    def __init__(self, session: Session, settings: AppSettings | None = None, start: str = "home") -> None:
+        super().__init__()
+        self.session = session
+        self._settings = settings or read_app_settings(session.env)
+        self._start = start if place_named(start) else PLACES[0].id
+        for place in PLACES:
+            self.add_mode(place.id, place.make)
+        for theme in THEMES:
+            self.register_theme(theme)
+        known = set(self.available_themes)
+        self.theme = self._settings.theme if self._settings.theme in known else DEFAULT
+        self.set_keymap(self._settings.keys)
+
+    async def on_mount(self) -> None:
+        """Go to the first place; all else comes after its first frame."""
+        await self.switch_mode(self._start)
+        self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        if self._settings.problem:
+            self.notify(self._settings.problem, severity="warning")
+        self.run_worker(self._follow(), name="follow", exit_on_error=False)
+
+    async def _follow(self) -> None:
+        while True:
+            with contextlib.suppress(PairsmithError, RuntimeError):
+                await self.look_again()
+            await asyncio.sleep(JOB_POLL_S)
+
+    async def look_again(self) -> None:
+        """Read who writes and judges and what other processes do, and paint line 1 where that changed."""
+        session = self.session
+        before = session.generator, session.judge, session.job
+        await session.read_makers()
+        if session.job is None or "process" in session.job.name:
+            session.job = await session.read_foreign_job()
+        if (session.generator, session.judge, session.job) != before:
+            self.show_session()
+
+    def show_job(self, job: JobLine | None) -> None:
+        """Say in line 1 what is running; None: nothing is."""
+        if job != self.session.job:
+            self.session.job = job
+            self.show_session()
+
+    def show_session(self) -> None:
+        """Paint lines 1 and 2 of the present place again."""
+        from .screens.base import PlaceScreen
+
+        for screen in self.screen_stack:
+            if isinstance(screen, PlaceScreen):
+                screen.show_session()
+
+    def tell_news(self, place: str) -> None:
+        """Put a dot at a place where something happened, unless one is there."""
+        if self.current_mode != place:
+            self.session.news.add(place)
+            self.show_session()
+
+    async def open(self, path: Path) -> None:
+        """Change to another workspace; every place begins anew. Raises PairsmithError, and stays where it is then."""
+        opened = await asyncio.to_thread(open_workspace, path)
+        await self.use(opened)
+
+    async def use(self, workspace: Workspace) -> None:
+        """Change to a workspace that is open already."""
+        old, self.session.workspace = self.session.workspace, workspace
+        here = self.current_mode
+        self.session.job = None
+        self.session.news.clear()
+        await self.session.read_makers()
+        for place in PLACES:
+            if place.id != here:
+                await self.remove_mode(place.id)
+                self.add_mode(place.id, place.make)
+        if old is not None:
+            await old.aclose()
+        self.show_session()
+
+    async def action_place_key(self, key: str) -> None:
+        """Go to the place of a number key."""
+        place = place_at(key)
+        if place is not None:
+            await self.action_place(place.id)
+
+    async def action_place(self, name: str) -> None:
+        """Go to a place."""
+        place = place_named(name)
+        if place is None or self.current_mode == name:
+            return
+        if place.needs_workspace and self.session.workspace is None:
+            self.notify("Open or make a workspace first", severity="warning")
+            return
+        await self.switch_mode(name)
+
+    def action_keys(self) -> None:
+        """Show the keys of the present place."""
+        from .screens.keys import KeysScreen, keys_of
+
+        screen = self.screen
+        if isinstance(screen, KeysScreen):
+            screen.dismiss()
+            return
+        place = place_named(getattr(screen, "PLACE", ""))
+        lines = keys_of(screen)
+        lines.append((" ".join(place.key for place in PLACES), "Go to a place"))
+        lines.append(("ctrl+p", "Find any action by name"))
+        self.push_screen(KeysScreen(place.name if place else "this screen", lines))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: everything that the present place can do, every place, and what Textual offers."""
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if active.node is screen and binding.description and binding.action:
+                action = binding.action
+                yield SystemCommand(
+                    safe(binding.description, 60).capitalize(),
+                    safe(binding.tooltip or f"key {self.get_key_display(binding)}", 200),
+                    lambda action=action: self.call_later(self.run_action, action, screen),
+                )
+        for place in PLACES:
+            yield SystemCommand(
+                f"Go to {place.name}",
+                f"key {place.key}",
+                lambda name=place.id: self.call_later(self.action_place, name),
+            )
+        for command in super().get_system_commands(screen):
+            if command.title not in ("Keys", "Screenshot", "Maximize", "Minimize"):
+                yield command
+        yield SystemCommand("Keys", "Every key of this place", lambda: self.call_later(self.action_keys))
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Say something in the last line, where it covers nobody's work. Never read as markup, whatever is asked."""
+        from .widgets.bars import NOTICE_S, KeyBar
+
+        text = safe(" ".join(f"{title} {message}".split()), 300)
+        bars = self.screen.query(KeyBar) if self.is_running and self.screen_stack else None
+        if bars:
+            bars.first().notice(text, severity, timeout or NOTICE_S)
+        else:
+            super().notify(text, severity=severity, timeout=timeout, markup=False)
+
+    def _keep_theme(self, name: str) -> None:
+        async def keep() -> None:
+            from pairsmith.pairs.user_settings import save_user_settings
+
+            try:
+                await asyncio.to_thread(lambda: save_user_settings(self.session.env, theme=name))
+            except PairsmithError as error:
+                self.notify(str(error), severity="error")
+
+        if name != self._settings.theme:
+            self.run_worker(keep(), group="theme", exclusive=True, exit_on_error=False)
+
+
+def run(workspace_path: Path | None, *, start: str = "home", env: Mapping[str, str] | None = None) -> int:
+    """Open the application, on a workspace or on none; returns the exit code.
+
+    The workspace is opened before the screen is taken, so that a refusal is a line on standard error. Raises
+    PairsmithError.
+    """
+    if workspace_path is None and place_named("home") is None:
+        raise UsageError("name a workspace", "Make one: pairsmith new my.pairsmith --domain 'what it is about'")
+    workspace = None if workspace_path is None else open_workspace(workspace_path)
+    session = Session(dict(os.environ if env is None else env), workspace)
+    try:
+        return PairsmithApp(session, start=start if workspace is not None else "home").run() or 0
+    finally:
+        if session.workspace is not None:
+            session.workspace.close()
+
+
+def main(workspace: str | None = None, start: str = "home") -> int:
+    """`run` for the command line."""
+    return run(None if workspace is None else Path(workspace).expanduser(), start=start)

@@ -1,0 +1,42 @@
+"""Keys that the user changed: `[keys]` in the settings file, binding id -> keys ("review.accept" = "a,y")."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pairsmith.backends.text import one_line
+from pairsmith.pairs.user_settings import settings_path
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """What the application keeps in the settings file. `problem` says what could not be read of it."""
+
+    path: Path
+    theme: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+def read_app_settings(env: Mapping[str, str]) -> AppSettings:
+    """The application's part of the settings file; never raises for what is in it."""
+    path = settings_path(env)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return AppSettings(path)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return AppSettings(path, problem=f"the settings cannot be read: {one_line(str(error), 100)}")
+    keys = data.get("keys", {})
+    theme = data.get("theme")
+    good: dict[str, str] = {}
+    problem = None
+    for name, value in (keys if isinstance(keys, dict) else {"": None}).items():
+        if isinstance(value, str) and value.strip():
+            good[name] = value
+        else:
+            problem = f"settings: [keys] {one_line(name, 40)} must be a text like 'a,y'"
+    return AppSettings(path, theme if isinstance(theme, str) else None, good, problem)

@@ -1,0 +1,1 @@
+"""One module for each place of the application, imported when somebody first goes there."""

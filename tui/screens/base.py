@@ -1,0 +1,53 @@
+"""What every place has in common: the lines around it, and how it learns of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+
+from ..session import Session
+from ..widgets.bars import WIDE, KeyBar, PlacesBar, TopBar
+
+if TYPE_CHECKING:
+    from ..app import PairsmithApp
+
+
+class PlaceScreen(Screen[None]):
+    """A place. Say `PLACE`, write `body`, declare `BINDINGS` with ids and tooltips (they are the help's sentences).
+
+    `show=True` puts a binding into the last line. Under 100 columns the screen has the class `narrow`, else `wide`.
+    """
+
+    PLACE: ClassVar[str] = ""
+    AUTO_FOCUS = ""
+    HORIZONTAL_BREAKPOINTS = [(0, "narrow"), (WIDE, "wide")]  # noqa: RUF012 - Textual's own declaration
+
+    def compose(self) -> ComposeResult:
+        """The chrome and the body."""
+        yield TopBar()
+        yield PlacesBar(self.PLACE)
+        yield from self.body()
+        yield KeyBar()
+
+    def body(self) -> Iterable[Widget]:
+        """The widgets between line 2 and the last line."""
+        return ()
+
+    @property
+    def session(self) -> Session:
+        """The application's state."""
+        return cast("PairsmithApp", self.app).session
+
+    def show_session(self) -> None:
+        """Paint lines 1 and 2 again after the session changed."""
+        for bar in (*self.query(TopBar), *self.query(PlacesBar)):
+            bar.refresh()
+
+    def on_screen_resume(self) -> None:
+        """News of a place that is looked at are no news."""
+        self.session.news.discard(self.PLACE)
+        self.show_session()

@@ -1,0 +1,68 @@
+"""What the whole application knows: the open workspace, who writes and judges, and the job under way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pairsmith.pairs.store.driver import sqlite3
+from pairsmith.pairs.store.meta import get_meta
+from pairsmith.pairs.store.workspace import Workspace
+from pairsmith.pairs.user_settings import read_user_settings
+
+DEFAULT_GENERATOR = "llama-cpp:embedded"
+"""What `pairs.doors` falls back to, repeated because importing that module loads every backend's address rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobLine:
+    """A running job for line 1: what it does, how far it is, and how long it takes yet (a text like "10 min")."""
+
+    name: str
+    done: int | None = None
+    total: int | None = None
+    left: str = ""
+    paused: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """One start of the application."""
+
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    workspace: Workspace | None = None
+    generator: str = DEFAULT_GENERATOR
+    judge: str | None = None
+    job: JobLine | None = None
+    news: set[str] = field(default_factory=set)
+    """Ids of places where something happened since they were last looked at."""
+
+    @property
+    def path(self) -> Path | None:
+        """The workspace's file."""
+        return None if self.workspace is None else self.workspace.path
+
+    async def read_makers(self) -> None:
+        """Learn who writes and who judges now: the workspace's, else the user's."""
+        user = await asyncio.to_thread(read_user_settings, self.env)
+        generator, judge = None, None
+        if self.workspace is not None:
+            generator, judge = await self.workspace.aread(_makers)
+        self.generator = generator or user.generator or DEFAULT_GENERATOR
+        self.judge = judge or user.judge
+
+    async def read_foreign_job(self) -> JobLine | None:
+        """The job of another process on this workspace; None where there is none."""
+        if self.workspace is None:
+            return None
+        holder = await asyncio.to_thread(self.workspace.job_lock.holder)
+        if holder is None or holder.pid == os.getpid() or holder.kind == "writing":
+            return None
+        return JobLine(f"{holder.kind} (process {holder.pid})")
+
+
+def _makers(conn: sqlite3.Connection) -> tuple[str | None, str | None]:
+    return get_meta(conn, "generator"), get_meta(conn, "judge")

@@ -1,0 +1,125 @@
+"""The only door from data to the screen: what a model, a server or a file wrote becomes harmless and bounded here.
+
+Everything that we did not write goes through `content`, `line`, `wrap` or `safe` before a widget sees it. Controls,
+escapes, bidi and invisible characters are shown, never obeyed; nothing is read as markup; characters and lines are
+capped before anything is laid out, because a megabyte of line feeds would take a minute to draw.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rich.cells import cell_len, split_graphemes
+from textual.content import Content
+
+from pairsmith.backends.text import visible
+
+MAX_CHARACTERS = 20_000
+"""Of one text on a screen; the editor shows all of it."""
+MAX_LINES = 1_000
+TAB = 4
+
+_TOKEN = re.compile(
+    r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]|\s+"
+    r"|[^\s\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+"
+)
+
+
+def safe(text: str, characters: int = MAX_CHARACTERS, lines: int = MAX_LINES) -> str:
+    """Text that can do nothing to a terminal, at most so many characters and lines; says what it leaves out."""
+    text = visible(text, characters).expandtabs(TAB)
+    if text.count("\n") >= lines:
+        kept = text.split("\n", lines)
+        left = kept.pop().count("\n") + 1
+        text = "\n".join([*kept, f"… ({left:,} more lines)"])
+    return text
+
+
+def content(text: str, characters: int = MAX_CHARACTERS, lines: int = MAX_LINES) -> Content:
+    """`safe` text for a widget, with no markup in it."""
+    return Content(safe(text, characters, lines))
+
+
+def line(text: str, cells: int) -> str:
+    """Text on one line of at most so many cells, cut with an ellipsis; runs of white space become one space."""
+    if cells <= 0:
+        return ""
+    bound = 4 * cells + 200
+    return cut(visible(" ".join(text[:bound].split())), cells)
+
+
+def cut(text: str, cells: int) -> str:
+    """The beginning of a safe one-line text that fits into so many cells."""
+    if len(text) <= cells and text.isascii():
+        return text
+    if len(text) <= 2 * cells and cell_len(text) <= cells:
+        return text
+    if cells <= 0:
+        return ""
+    return _head(text[: 2 * cells + 40], cells - 1)[0] + "…"
+
+
+def fill(text: str, cells: int) -> str:
+    """A safe one-line text cut or padded to exactly so many cells."""
+    text = cut(text, cells)
+    return text + " " * (cells - cell_len(text))
+
+
+def wrap(text: str, width: int, characters: int = MAX_CHARACTERS, lines: int = MAX_LINES) -> list[str]:
+    """Lines of `safe` text that are at most `width` cells wide. Indentation holds; words break only where they must."""
+    return wrap_safe(safe(text, characters, lines), width)
+
+
+def wrap_safe(text: str, width: int) -> list[str]:
+    """`wrap` for text that has been through `safe`."""
+    width = max(4, width)
+    found: list[str] = []
+    for part in text.split("\n"):
+        if len(part) <= (width if part.isascii() else 2 * width) and cell_len(part) <= width:
+            found.append(part)
+        else:
+            found += _wrapped(part, width)
+    return found
+
+
+def _wrapped(part: str, width: int) -> list[str]:
+    stripped = part.lstrip(" ")
+    indent = part[: min(len(part) - len(stripped), width // 2)]
+    room = width - len(indent)
+    found: list[str] = []
+    now, used = "", 0
+    for token in _TOKEN.findall(stripped):
+        size = len(token) if token.isascii() else cell_len(token)
+        if used + size <= room:
+            now, used = now + token, used + size
+            continue
+        if token.isspace():
+            found.append(indent + now.rstrip())
+            now, used = "", 0
+            continue
+        if now:
+            found.append(indent + now.rstrip())
+        while size > room:
+            head, token = _head(token, room)
+            found.append(indent + head)
+            size = cell_len(token)
+        now, used = token, size
+    if now or not found:
+        found.append(indent + now)
+    return found
+
+
+def _head(text: str, cells: int) -> tuple[str, str]:
+    """The longest beginning of at most so many cells (at least one character), and the rest."""
+    if text.isascii():
+        cells = max(1, cells)
+        return text[:cells], text[cells:]
+    used = 0
+    spans, _ = split_graphemes(text)
+    for start, end, size in spans:
+        if used + size > cells:
+            if start == 0:
+                start = end
+            return text[:start], text[start:]
+        used += size
+    return text, ""
