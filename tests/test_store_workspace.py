@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import sqlite3 as any_sqlite
+import tempfile
 import threading
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from pairsmith.pairs.store.meta import get_meta, set_meta
 from pairsmith.pairs.store.pair_rows import get_pair
 from pairsmith.pairs.store.schema import SCHEMA_VERSION
 from pairsmith.pairs.store.workspace import create_workspace, open_workspace
-from tests.stores import add_pairs, new_workspace
+from tests.stores import add_pairs, new_workspace, python
 
 
 def digest(path: Path) -> str:
@@ -137,6 +138,20 @@ async def test_the_event_loop_runs_while_a_write_waits(tmp_path: Path) -> None:
         assert await workspace.aread(lambda conn: get_meta(conn, "domain")) == "git"
         gate.set()
         assert await slow is True
+
+
+async def test_a_write_given_up_while_it_waits_is_not_done(tmp_path: Path) -> None:
+    async with new_workspace(tmp_path) as workspace:
+        gate = threading.Event()
+        slow = asyncio.ensure_future(workspace.awrite(lambda conn: gate.wait(5)))
+        waiting = asyncio.ensure_future(workspace.awrite(lambda conn: set_meta(conn, "x", "y")))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        gate.set()
+        await slow
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await workspace.aread(lambda conn: get_meta(conn, "x")) is None
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -287,21 +302,43 @@ def test_a_read_only_opening_reads_and_refuses_writes(tmp_path: Path) -> None:
     assert digest(tmp_path / "w.pairsmith") == before
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-@pytest.mark.parametrize("what", ["file", "folder"])
-def test_what_may_not_be_written_opens_for_reading(tmp_path: Path, what: str) -> None:
-    folder = tmp_path / "f"
-    folder.mkdir()
-    with new_workspace(folder) as workspace:
-        add_pairs(workspace, 2)
-    path = folder / "w.pairsmith"
-    (path if what == "file" else folder).chmod(0o444 if what == "file" else 0o555)
-    try:
-        with open_workspace(path) as workspace:
-            assert workspace.readonly
-            assert workspace.read(lambda conn: get_pair(conn, 2)).output == "Answer 1"
-    finally:
-        folder.chmod(0o755)
+UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from pairsmith.pairs.store.errors import WorkspaceReadOnly
+from pairsmith.pairs.store.integrity import check_workspace
+from pairsmith.pairs.store.meta import set_meta
+from pairsmith.pairs.store.pair_rows import get_pair
+from pairsmith.pairs.store.workspace import open_workspace
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+path = Path(sys.argv[1])
+with open_workspace(path) as workspace:
+    assert workspace.readonly
+    assert workspace.read(lambda conn: get_pair(conn, 2)).output == "Answer 1"
+    try: workspace.write(lambda conn: set_meta(conn, "x", "y"))
+    except WorkspaceReadOnly as error: assert chr(10) not in str(error)
+    else: raise AssertionError
+assert check_workspace(path) == []
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("modes", [(0o444, 0o755), (0o644, 0o555), (0o444, 0o555)])
+def test_what_may_not_be_written_opens_for_reading(modes: tuple[int, int]) -> None:
+    with tempfile.TemporaryDirectory() as name:  # not below pytest's folder, which is only its owner's
+        folder = Path(name)
+        with new_workspace(folder) as workspace:
+            add_pairs(workspace, 2)
+        before = digest(workspace.path)
+        workspace.path.chmod(modes[0])
+        folder.chmod(modes[1])
+        try:
+            assert python(UNPRIVILEGED, workspace.path).communicate() == ("", "")
+        finally:
+            folder.chmod(0o755)
+        assert digest(workspace.path) == before
 
 
 MIGRATED = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .driver import sqlite3, wal_bug
-from .errors import DRIVER_ERRORS, WorkspaceRefused, translated
+from .errors import DRIVER_ERRORS, WorkspaceReadOnly, WorkspaceRefused, translated
 
 BUSY_MS = 10_000
 """How long a connection waits for another process's lock before it gives up."""
@@ -68,7 +68,7 @@ def connect_reading(path: Path, *, busy_ms: int | None = None) -> sqlite3.Connec
     """
     try:
         return _probed(path, "ro", busy_ms)
-    except WorkspaceRefused:
+    except (WorkspaceRefused, WorkspaceReadOnly):
         # In a folder without write permission SQLite cannot make the -shm file; a file without a log needs
         # none.
         wal = path.with_name(path.name + "-wal")
@@ -85,9 +85,15 @@ def connect_inspecting(path: Path) -> sqlite3.Connection:
     `connect_reading`'s.
     """
     wal = path.with_name(path.name + "-wal")
-    if wal_bug or not os.access(path, os.W_OK) or (wal.exists() and wal.stat().st_size):
+    if wal_bug or not may_write(path) or (wal.exists() and wal.stat().st_size):
         return connect_reading(path)
     return _probed(path, "rw", None)
+
+
+def may_write(path: Path) -> bool:
+    """Whether this process may write the file and make the log beside it."""
+    effective = os.access in os.supports_effective_ids
+    return all(os.access(p, os.W_OK, effective_ids=effective) for p in (path, path.absolute().parent))
 
 
 def _probed(path: Path, mode: str, busy_ms: int | None) -> sqlite3.Connection:

@@ -15,7 +15,7 @@ from pairsmith.backends.text import one_line
 
 from .connection import connect_inspecting, connect_writing
 from .driver import sqlite3, wal_bug
-from .errors import DRIVER_ERRORS, WorkspaceRefused, result_code, translated
+from .errors import DRIVER_ERRORS, result_code, translated
 from .file_probe import check_connection, check_file
 from .joblock import JobLock
 from .pair_rows import content_hash, prepare_text
@@ -199,10 +199,3 @@ def check_search_index(path: Path) -> list[Problem]:
 def rebuild_search_index(conn: sqlite3.Connection) -> None:
     """Make the search index anew from the texts."""
     conn.execute("INSERT INTO pair_fts (pair_fts) VALUES ('rebuild')")
-
-
-def refuse_damaged(path: Path) -> None:
-    """The quick form for a start after a crash: raises WorkspaceRefused where pages are broken."""
-    problems = [problem for problem in check_workspace(path, deep=False) if problem.kind == "damaged"]
-    if problems:
-        raise WorkspaceRefused(f"{one_line(str(path))} is damaged: {problems[0].text}", "Restore a backup")

@@ -20,7 +20,7 @@ from pairsmith.backends.text import clean, one_line
 
 from ..errors import PairsmithError, UsageError
 from .clock import now
-from .connection import connect_reading, connect_writing
+from .connection import connect_reading, connect_writing, may_write
 from .driver import sqlite3, wal_bug
 from .errors import DRIVER_ERRORS, WorkspaceExists, WorkspaceReadOnly, from_os, translated
 from .file_probe import check_connection, check_file
@@ -233,7 +233,7 @@ def open_workspace(path: Path, *, readonly: bool = False) -> Workspace:
     """
     path = Path(path)
     check_file(path)
-    readonly = readonly or not _writable(path)
+    readonly = readonly or not may_write(path)
     conn = connect_reading(path)
     try:
         version = check_connection(path, conn)
@@ -277,7 +277,3 @@ def _make_file(temporary: Path, values: Mapping[str, str]) -> None:
         transact(conn, fill)
     finally:
         conn.close()
-
-
-def _writable(path: Path) -> bool:
-    return os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)

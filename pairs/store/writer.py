@@ -80,8 +80,6 @@ class Writer:
                 future.set_result(result)
             del future, work, item
         if self._conn is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._conn.execute("PRAGMA optimize")
             self._conn.close()
             self._conn = None
 
