@@ -363,8 +363,10 @@ def test_instructions_are_never_split_at_commas() -> None:
 
 
 REPEATED = (
-    "[", '["', "['", '{"a":', "[[1", '["\\', "[“", "{a:", "1", "1. ", "* ", "**1.**", "a) ", "- [ ] ", "|", "| - ", "```\n", "~~~",
-    "<think>", "</think>", "<|channel|>final<|message|>", "a, ", "a and ", "a和", '"', "“", "\\", " \n", "#", "instruction ", "\n",
+    "[", '["', "['", '{"a":', "[[1", '["\\', "[“", "{a:", "1", "1. ", "* ", "**1.**", "a) ", "- [ ] ", "|", "| - ",
+    "```\n", "~~~",
+    "<think>", "</think>", "<|channel|>final<|message|>", "a, ", "a and ", "a和", '"', "“", "\\", " \n", "#",
+    "instruction ", "\n",
     "_", "a: ", "i. ", "x\n\n", "<a>", "１、", "1 - ", "Task 1: ", "- a: b\n", "a | b\n", "Input:\n", "① ", "• ",
 )  # fmt: skip
 HOSTILE = [
