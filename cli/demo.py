@@ -15,9 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pairsmith.backends.errors import BackendError
-from pairsmith.backends.registry import Settings, open_backend, parse_spec
 from pairsmith.backends.text import one_line, visible
+from pairsmith.pairs.local_models import find_generator
 
 from .arguments import model, whole
 from .environment import read_environment
@@ -28,8 +27,6 @@ EXAMPLE = """
 pairsmith demo
 pairsmith demo --generator ollama:llama3.2 --pairs 5
 """
-LARGEST = 2_500_000_000
-"""Bytes of the largest model that is chosen for a quick look."""
 NO_MODEL = (
     "no model that can write was found on this machine: nothing is generated here. Put a GGUF file into"
     " PAIRSMITH_HOME/models or start Ollama, or name a model: pairsmith demo --generator BACKEND:MODEL"
@@ -67,7 +64,8 @@ def _run(arguments: Namespace, folder: Path) -> int:
     if generator is None:
         steps.tell(NO_MODEL)
     else:
-        wanted = ("--pairs", str(arguments.pairs), "--generator", generator, "--max-minutes", "2")
+        spend = ("--max-calls", str(10 + 4 * arguments.pairs), "--max-minutes", "1")
+        wanted = ("--pairs", str(arguments.pairs), "--generator", generator, *spend)
         if steps.may("generate", workspace, *wanted):
             steps.may(
                 "judge", workspace, "--judge", generator, "--where", "verdict == 'undecided'", "--limit", "5"
@@ -96,40 +94,6 @@ def _sample() -> contextlib.AbstractContextManager[Path]:
     from importlib.resources import as_file
 
     return as_file(files("pairsmith.assets") / "samples" / "git.jsonl")
-
-
-async def find_generator(settings: Settings) -> str | None:
-    """A model on this machine that is small enough for a quick look: the embedded one, a GGUF, one of Ollama's."""
-    for spec in ("llama-cpp:embedded", "llama-cpp:any.gguf", "ollama:any"):
-        found = await _smallest(spec, settings)
-        if found is not None:
-            return found
-    return None
-
-
-async def _smallest(spec: str, settings: Settings) -> str | None:
-    parsed = parse_spec(spec)
-    try:
-        if parsed.backend == "llama-cpp":
-            from pairsmith.backends.llama_cpp.catalogue import find_models, resolve
-
-            if parsed.model == "embedded":
-                resolve("embedded", settings.home, settings.env)
-                return spec
-            models = await asyncio.to_thread(find_models, settings.home, settings.env)
-        else:
-            backend = open_backend(parsed, settings)
-            if backend.remote:
-                return None
-            try:
-                models = await asyncio.wait_for(backend.models(), 5)
-            finally:
-                await backend.close()
-    except (BackendError, TimeoutError):
-        return None
-    fitting = [m for m in models if m.kind == "chat" and not m.remote and 0 < (m.size_bytes or 0) <= LARGEST]
-    best = min(fitting, key=lambda model: model.size_bytes or 0, default=None)
-    return None if best is None else f"{parsed.backend}:{best.id}"
 
 
 class _Steps:
