@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from pairsmith.backends.errors import BackendError
@@ -230,7 +231,7 @@ class GenerateJob:
             (fresh,) = await asyncio.to_thread(self._sieve.sift, [Draft(old.instruction, old.input)])
             if fresh.loss is None:
                 copy = await self._workspace.awrite(
-                    lambda conn, old=old: candidate_rows.revive(conn, old.id, self._run_id)
+                    partial(candidate_rows.revive, candidate_id=old.id, run_id=self._run_id)
                 )
                 topic.waiting.append(replace(old, id=copy, state="waiting"))
 

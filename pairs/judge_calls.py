@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pairsmith.backends.errors import BackendError, BadRequest, FieldRejected, NoSuchModel
@@ -158,7 +159,7 @@ class JudgeCalls:
         ):
             part = f"{subject}/{judge.name}/{judge.rubric_key}/{number}"
             # What an interrupted judging paid for is not asked for again.
-            before = await self._workspace.aread(lambda conn, part=part: answered_before(conn, "judge", part))
+            before = await self._workspace.aread(partial(answered_before, purpose="judge", subject=part))
             if before is not None:
                 call_ids.append(before[0])
                 answers.append(before[1])
@@ -179,9 +180,7 @@ class JudgeCalls:
         self, answers: Sequence[Answered[Any]], failure: str | None = None, detail: str | None = None
     ) -> None:
         for answered in answers:
-            await self._workspace.awrite(
-                lambda conn, answered=answered: answered.close(conn, failure, detail)
-            )
+            await self._workspace.awrite(partial(answered.close, failure=failure, detail=detail))
 
     async def _close_unreadable(self, answered: Answered[Any], reason: str) -> None:
         await self._close([answered], UNREADABLE, reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pairsmith.backends.protocol import Capabilities, Completion, Message, Request
@@ -207,11 +208,7 @@ async def suggest_topics(tools: Tools, count: int, existing: Sequence[str]) -> l
                 taken.add(normal_form(name))
                 fresh.append(name)
         failure = "malformed list" if parsed.malformed else None if fresh else "nothing new"
-        await tools.workspace.awrite(
-            lambda conn, answered=answered, failure=failure, parsed=parsed: answered.close(
-                conn, failure, parsed.malformed
-            )
-        )
+        await tools.workspace.awrite(partial(answered.close, failure=failure, detail=parsed.malformed))
         names += fresh
         if len(names) >= count:
             break

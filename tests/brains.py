@@ -88,7 +88,11 @@ class DefectiveLists:
         }
 
     def _list(self, count: int) -> str:
-        rng, hit = self._rng, lambda: self._rng.random() < self.chance
+        rng = self._rng
+
+        def hit() -> bool:
+            return rng.random() < self.chance
+
         if hit():
             return rng.choice(_GARBAGE)
         if hit():

@@ -1,4 +1,4 @@
-"""SIGKILL at random instants of one generate run: exactly N at the end, nothing acknowledged lost, little paid twice."""
+"""SIGKILL at random instants of one generate run: exactly N at the end, nothing shown is lost, little paid twice."""
 
 from __future__ import annotations
 
