@@ -209,20 +209,24 @@ def _has_text(value: Value) -> bool:
     return isinstance(value, Fields) and any(_has_text(inner) for _, inner in value.fields)
 
 
-# Names of fields, likeliest first, without a plural's s; up to `_LAST_SURE` they leave no doubt.
-_INSTRUCTIONS = tuple(
-    "instruction task question prompt query request command exercise problem challenge 指令 问题 問題 任务 任務 "
-    "item text content sentence user human topic subtopic 主题 主題 name title description value".split()
+def _words(*texts: str) -> tuple[str, ...]:
+    return tuple(word for text in texts for word in text.split())
+
+
+# Names of fields, likeliest first, without a plural's s; those before `_LAST_SURE` leave no doubt.
+_INSTRUCTIONS = _words(
+    "instruction task question prompt query request command exercise problem challenge 指令 问题 問題 任务 任務",
+    "item text content sentence user human topic subtopic 主题 主題 name title description value",
 )
-_NAMES = tuple(
-    "topic subtopic name title 主题 主題 题目 子主题 category subject theme area domain label heading item text value "
-    "content description".split()
+_NAMES = _words(
+    "topic subtopic name title 主题 主題 题目 子主题",
+    "category subject theme area domain label heading item text value content description",
 )
-_LISTS = frozenset(
-    "instruction task question prompt querie query request command exercise problem challenge topic subtopic name "
-    "title item list data result output response answer entrie array 指令 问题 問題 任务 任務 主题 主題 子主题 列表".split()
+_LISTS = _words(
+    "instruction task question prompt querie query request command exercise problem challenge topic subtopic name",
+    "title item list data result output response answer entrie array 指令 问题 問題 任务 任務 主题 主題 子主题 列表",
 )
-_LAST_SURE = {"instructions": "item", "names": "category"}
+_LAST_SURE: dict[str, str] = {"instructions": "item", "names": "category"}
 _LABEL = re.compile(r"\W*(?:[^\W\d]+[ _#-]*)?\d+\W*|\W*[^\W\d]\W*")
 _AROUND = re.compile(r"^[\W_\d]+|[\W_\d]+$")
 

@@ -72,7 +72,8 @@ _ANSWER = re.compile(
 OUTRO = re.compile(
     r"(?:[*_(]*)(?:let me know|i hope|hope (?:this|these)|feel free|please (?:let|note|feel)|would you like|"
     r"if you(?:'d| would| need| have| want)|"
-    r"these (?:instructions|tasks|questions|topics|subtopics|prompts|examples|are|cover|should|\d+)|this list|note:|note that|each (?:of these|instruction|task|question|topic)|do you (?:want|need)|is there anything|"
+    r"these (?:instructions|tasks|questions|topics|subtopics|prompts|examples|are|cover|should|\d+)|this list|"
+    r"note:|note that|each (?:of these|instruction|task|question|topic)|do you (?:want|need)|is there anything|"
     r"happy to|希望|如果您|如果你|请告诉|以上)",
     re.IGNORECASE,
 )
