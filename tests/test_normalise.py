@@ -6,6 +6,7 @@ import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pairsmith.pairs.normalise import KEY_BYTES, normal_form, pair_key, text_key
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rouge_score import rouge_scorer
+
 from pairsmith.pairs.rouge import f_measure, lcs_length, rouge_l
 from pairsmith.pairs.similarity import LONGEST, SimilarityIndex, mean_nearest
 from pairsmith.pairs.tokens import distinct_n, rouge_tokens, word_tokens
-from rouge_score import rouge_scorer
 
 GOOGLE = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False)
 

@@ -7,6 +7,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pairsmith.pairs.similarity import SimilarityIndex
 from pairsmith.pairs.tokens import rouge_tokens, symbol_tokens, word_tokens
 
