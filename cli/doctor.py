@@ -6,12 +6,13 @@ import asyncio
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
+from pairsmith.pairs.backend_checks import check_backends, check_models
+from pairsmith.pairs.findings import Finding
+from pairsmith.pairs.machine_checks import check_machine
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 
 from .arguments import path
-from .doctor_backends import check_backends, check_models
-from .doctor_machine import check_machine
-from .doctor_report import Finding, finding_lines
+from .doctor_report import finding_lines
 from .environment import Environment, add_backend_arguments, read_environment
 from .output import Failed, say
 from .progress import progress

@@ -1,29 +1,13 @@
-"""One line of the doctor's report."""
+"""The doctor's report as lines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 from pairsmith.backends.text import one_line
+from pairsmith.pairs.findings import Finding
 
 MARKS = {"good": "ok", "note": "--", "bad": "!!"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found about one thing. `note`: not usable now, and nobody needs it; `bad`: something needs it."""
-
-    part: str
-    name: str
-    state: Literal["good", "note", "bad"]
-    summary: str
-    advice: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """For --json."""
-        return asdict(self)
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pairsmith.backends.text import one_line
+from pairsmith.pairs.findings import Finding
 from pairsmith.pairs.store.integrity import check_workspace
 from pairsmith.pairs.store.stats import count_verdicts
 from pairsmith.pairs.store.workspace import Workspace
 
-from .doctor_report import Finding
 from .output import counted
 
 _SHOWN = 10

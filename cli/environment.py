@@ -10,34 +10,30 @@ import os
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pairsmith.backends.preflight import preflight
-from pairsmith.backends.registry import Settings, parse_spec
+from pairsmith.backends.registry import parse_spec
 from pairsmith.backends.text import one_line
-from pairsmith.pairs.doors import DEFAULT_GENERATOR
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.meta import set_meta
 from pairsmith.pairs.store.workspace import Workspace
-from pairsmith.pairs.user_settings import UserSettings, read_user_settings
+from pairsmith.pairs.surroundings import Surroundings as Environment
+from pairsmith.pairs.surroundings import present_generator, present_judge, read_surroundings
 
 from .output import Failed
 
+__all__ = [
+    "Choice",
+    "Environment",
+    "add_backend_arguments",
+    "check_usable",
+    "present_generator",
+    "present_judge",
+]
+
 READ_FROM_FILE = ("NVIDIA_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST", "HF_TOKEN")
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The variables in force, what the doors make of them, and the user's defaults."""
-
-    env: Mapping[str, str]
-    settings: Settings
-    user: UserSettings
-
-    def __repr__(self) -> str:
-        return "Environment(...)"
 
 
 def add_backend_arguments(parser: ArgumentParser) -> None:
@@ -53,19 +49,7 @@ def read_environment(arguments: Namespace, workspace: Workspace | None = None) -
     env = dict(os.environ)
     if getattr(arguments, "env_file", None):
         env.update(read_env_file(Path(arguments.env_file)))
-    user = read_user_settings(env)
-    base_url: str | None = getattr(arguments, "base_url", None) or None
-    trusted = True
-    if base_url is None and not env.get("OPENAI_BASE_URL", "").strip():
-        base_url = user.base_url
-    if base_url is None and workspace is not None:
-        base_url = workspace.meta("base_url")
-        trusted = base_url is None
-    local_only = workspace is not None and workspace.local_only
-    settings = Settings.from_environment(
-        env, local_only=local_only, base_url=base_url, base_url_trusted=trusted
-    )
-    return Environment(env, settings, user)
+    return read_surroundings(env, workspace, getattr(arguments, "base_url", None) or None)
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -94,16 +78,6 @@ def read_env_file(path: Path) -> dict[str, str]:
         if name in READ_FROM_FILE or name.startswith("PAIRSMITH_"):
             found[name] = value
     return found
-
-
-def present_generator(workspace: Workspace, environment: Environment) -> str:
-    """BACKEND:MODEL that writes where no flag says otherwise."""
-    return workspace.meta("generator") or environment.user.generator or DEFAULT_GENERATOR
-
-
-def present_judge(workspace: Workspace, environment: Environment) -> str | None:
-    """BACKEND:MODEL that judges where no flag says otherwise; None where nobody named one."""
-    return workspace.meta("judge") or environment.user.judge
 
 
 def check_usable(specs: Sequence[str | None], environment: Environment) -> list[str | None]:

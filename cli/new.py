@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pairsmith.backends.local_only import is_local
-from pairsmith.backends.registry import OPENAI_URL, parse_spec
 from pairsmith.backends.text import one_line
-from pairsmith.pairs.recipes import ModelChoice, Recipe, load_recipe
-from pairsmith.pairs.store.workspace import create_workspace
+from pairsmith.pairs.making import make_workspace
+from pairsmith.pairs.recipes import load_recipe
 
 from .arguments import add_workspace
-from .environment import Environment, read_environment
+from .environment import read_environment
 from .output import note, say
 
 EXAMPLE = """
@@ -41,16 +39,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Make the file. Raises RecipeError, WorkspaceExists, UsageError."""
     recipe = load_recipe(arguments.recipe)
-    environment = read_environment(arguments)
-    chosen, refused = _choices(recipe, environment, arguments.local_only)
-    with create_workspace(
-        arguments.workspace,
-        domain=arguments.domain,
-        recipe_toml=recipe.text,
-        language=recipe.language,
-        local_only=arguments.local_only,
-        meta=chosen,
-    ) as workspace:
+    settings = read_environment(arguments).settings
+    made = make_workspace(
+        arguments.workspace, arguments.domain, recipe, settings, local_only=arguments.local_only
+    )
+    chosen = made.chosen
+    with made.workspace as workspace:
         data = {
             "workspace": str(workspace.path),
             "id": workspace.id,
@@ -61,7 +55,7 @@ def run(arguments: Namespace) -> int:
             "generator": chosen.get("generator"),
             "judge": chosen.get("judge"),
         }
-    for text in refused:
+    for text in made.refused:
         note(text)
     name = one_line(str(arguments.workspace))
     say(
@@ -74,28 +68,3 @@ def run(arguments: Namespace) -> int:
         data,
     )
     return 0
-
-
-def _choices(recipe: Recipe, environment: Environment, local_only: bool) -> tuple[dict[str, str], list[str]]:
-    """The models that the recipe names and that are allowed here, and what to say of the others."""
-    chosen: dict[str, str] = {}
-    refused: list[str] = []
-    models: dict[str, ModelChoice | None] = {"generator": recipe.generator, "judge": recipe.judge}
-    for kind, choice in models.items():
-        if choice is None:
-            continue
-        spec = parse_spec(choice.model)
-        if local_only and not _is_allowed(spec.backend, environment):
-            refused.append(
-                f"the recipe's {kind} {one_line(str(spec))} is left out: this workspace is local-only"
-            )
-        else:
-            chosen[kind] = str(spec)
-    return chosen, refused
-
-
-def _is_allowed(backend: str, environment: Environment) -> bool:
-    settings = environment.settings
-    if backend == "nim":
-        return is_local(settings.nim_url)
-    return backend != "openai" or is_local(settings.base_url or OPENAI_URL)

@@ -1,4 +1,4 @@
-"""What the doctor says about backends: those of this machine, those that have a key, and the two models of a workspace.
+"""The state of every backend: those of this machine, those that have a key, and the two models of a workspace.
 
 On a local-only workspace nothing outside the machine is contacted.
 """
@@ -15,32 +15,31 @@ from pairsmith.backends.preflight import address_of, lacks_key
 from pairsmith.backends.protocol import Health
 from pairsmith.backends.registry import Settings, open_backend, parse_spec
 from pairsmith.backends.text import one_line
-from pairsmith.pairs.recipes import load_recipe
-from pairsmith.pairs.store.workspace import Workspace
 
-from .doctor_report import Finding
-from .environment import Environment, present_generator, present_judge
-from .output import counted
+from .findings import Finding
+from .recipes import load_recipe
+from .store.workspace import Workspace
+from .surroundings import Surroundings, present_generator, present_judge
 
 _PATIENCE_S = 40.0
 _SHOWN = 6
 PART = "backends"
 
 
-async def check_backends(environment: Environment, *, self_test: bool = True) -> list[Finding]:
+async def check_backends(surroundings: Surroundings, *, self_test: bool = True) -> list[Finding]:
     """The four doors, at the same time; none of them keeps the others waiting."""
-    settings = environment.settings
-    checks: list[Awaitable[list[Finding]]] = [_nim(settings), _openai(environment), _ollama(settings)]
-    checks.append(asyncio.to_thread(_llama_cpp, settings, self_test))
+    settings = surroundings.settings
+    checks: list[Awaitable[list[Finding]]] = [_nim(settings), _openai(surroundings), check_ollama(settings)]
+    checks.append(asyncio.to_thread(check_llama_cpp, settings, self_test))
     groups = await asyncio.gather(*checks)
     return [finding for group in groups for finding in group]
 
 
-async def check_models(workspace: Workspace, environment: Environment) -> list[Finding]:
+async def check_models(workspace: Workspace, surroundings: Surroundings) -> list[Finding]:
     """Whether the workspace's generator and judge can be used now."""
     wanted = {
-        "generator": present_generator(workspace, environment),
-        "judge": present_judge(workspace, environment),
+        "generator": present_generator(workspace, surroundings),
+        "judge": present_judge(workspace, surroundings),
     }
     findings = []
     for kind, spec in wanted.items():
@@ -55,11 +54,11 @@ async def check_models(workspace: Workspace, environment: Environment) -> list[F
                 )
             )
             continue
-        health = await _health(spec, environment.settings)
+        health = await check_health(spec, surroundings.settings)
         advice = health.advice
         if not health.ok and kind == "judge" and _is_gone(health):
             advice = f"{advice}. {RUBRIC}" if advice and RUBRIC not in advice else advice or RUBRIC
-        named = kind == "judge" or workspace.meta(kind) or environment.user.generator
+        named = kind == "judge" or workspace.meta(kind) or surroundings.user.generator
         state: Literal["good", "note", "bad"] = "good" if health.ok else "bad" if named else "note"
         which = one_line(spec, 100) + ("" if named else " (nobody named one)")
         findings.append(Finding("models", kind, state, f"{which}: {health.summary}", advice))
@@ -76,7 +75,8 @@ def _is_gone(health: Health) -> bool:
     return isinstance(health.error, NoSuchModel)
 
 
-async def _health(spec: str, settings: Settings) -> Health:
+async def check_health(spec: str, settings: Settings) -> Health:
+    """Whether BACKEND:MODEL can be used now; asks it for a token. Never raises BackendError."""
     try:
         backend = open_backend(parse_spec(spec), settings)
     except BackendError as error:
@@ -89,21 +89,29 @@ async def _health(spec: str, settings: Settings) -> Health:
         await backend.close()
 
 
-async def _nim(settings: Settings) -> list[Finding]:
+async def check_nim_key(settings: Settings) -> Finding:
+    """Whether there is a key for NIM; contacts nobody."""
     try:
         origin = address_of("nim", settings)
         if settings.local_only and not is_local(settings.nim_url):
-            return [Finding(PART, "nim", "note", "not contacted: this workspace is local-only")]
+            return Finding(PART, "nim", "note", "not contacted: this workspace is local-only")
         if await asyncio.to_thread(lacks_key, "nim", settings):
-            return [
-                Finding(PART, "nim", "note", "no key", "Set NVIDIA_API_KEY (a free one: build.nvidia.com)")
-            ]
+            return Finding(PART, "nim", "note", "no key", "Set NVIDIA_API_KEY (a free one: build.nvidia.com)")
     except BackendError as error:
-        return [Finding(PART, "nim", "bad", error.message, error.advice)]
+        return Finding(PART, "nim", "bad", error.message, error.advice)
+    return Finding(PART, "nim", "good", f"a key for {origin} is set")
+
+
+async def _nim(settings: Settings) -> list[Finding]:
+    key = await check_nim_key(settings)
+    if key.state != "good":
+        return [key]
     recipe = load_recipe("nim-reference")
     names = [choice.model for choice in (recipe.generator, recipe.judge) if choice is not None]
-    findings = [Finding(PART, "nim", "good", f"a key for {origin} is set")]
-    for name, health in zip(names, await asyncio.gather(*(_health(n, settings) for n in names)), strict=True):
+    findings = [key]
+    for name, health in zip(
+        names, await asyncio.gather(*(check_health(n, settings) for n in names)), strict=True
+    ):
         advice = health.advice
         if not health.ok and "reward" in name and _is_gone(health) and RUBRIC not in advice:
             advice = f"{advice}. {RUBRIC}".removeprefix(". ")
@@ -113,10 +121,10 @@ async def _nim(settings: Settings) -> list[Finding]:
     return findings
 
 
-async def _openai(environment: Environment) -> list[Finding]:
-    settings = environment.settings
+async def _openai(surroundings: Surroundings) -> list[Finding]:
+    settings = surroundings.settings
     try:
-        if settings.base_url is None and not environment.env.get("OPENAI_API_KEY", "").strip():
+        if settings.base_url is None and not surroundings.env.get("OPENAI_API_KEY", "").strip():
             return [Finding(PART, "openai", "note", "not set up", "Give --base-url, or set OPENAI_BASE_URL")]
         origin = address_of("openai", settings)
         if settings.local_only and not is_local(settings.base_url or "https://api.openai.com"):
@@ -128,7 +136,8 @@ async def _openai(environment: Environment) -> list[Finding]:
         return [Finding(PART, "openai", "note", error.message, error.advice)]
 
 
-async def _ollama(settings: Settings) -> list[Finding]:
+async def check_ollama(settings: Settings) -> list[Finding]:
+    """Whether Ollama runs, and with which models."""
     if settings.local_only and settings.ollama_host and not _is_local_host(settings.ollama_host):
         return [Finding(PART, "ollama", "note", "not contacted: this workspace is local-only")]
     try:
@@ -156,7 +165,8 @@ async def _listed(name: str, before: str, settings: Settings) -> Finding:
     )
 
 
-def _llama_cpp(settings: Settings, self_test: bool) -> list[Finding]:
+def check_llama_cpp(settings: Settings, self_test: bool) -> list[Finding]:
+    """Whether llama.cpp works here, and which GGUF files there are (blocking)."""
     from pairsmith.backends.llama_cpp.catalogue import find_models
     from pairsmith.backends.llama_cpp.selftest import run_selftest
 
@@ -185,3 +195,8 @@ def _megabytes(size: int | None) -> str:
     return (
         "size unknown" if size is None else f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
     )
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 pair", "1,200 pairs"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

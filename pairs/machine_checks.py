@@ -1,4 +1,4 @@
-"""What the doctor says about the machine: Python, SQLite, processor, GPU, places. Nothing heavy is imported."""
+"""The state of the machine: Python, SQLite, processor, GPU, places. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from pairsmith.backends.text import one_line
-from pairsmith.pairs.store.driver import sqlite3, wal_bug
-from pairsmith.pairs.user_settings import settings_path
 
-from .doctor_report import Finding
-from .environment import Environment
+from .findings import Finding
+from .store.driver import sqlite3, wal_bug
+from .surroundings import Surroundings
+from .user_settings import settings_path
 
 _FEATURES = ("avx2", "fma", "f16c", "avx512f", "avx512_bf16", "avx_vnni", "amx_tile", "neon", "asimd", "sve")
 _PACKAGES = ("torch", "llama-cpp-python", "ollama", "datasets", "textual", "tiktoken", "sqlite-utils")
 
 
-def check_machine(environment: Environment) -> list[Finding]:
+def check_machine(surroundings: Surroundings) -> list[Finding]:
     """Findings about this machine; opens no connection."""
     return [
         Finding(
@@ -32,9 +32,9 @@ def check_machine(environment: Environment) -> list[Finding]:
         ),
         _sqlite(),
         _packages(),
-        _processor(),
-        _gpu(),
-        _home(environment),
+        check_processor(),
+        check_gpu(),
+        _home(surroundings),
     ]
 
 
@@ -70,7 +70,8 @@ def _version(name: str) -> str:
         return ""
 
 
-def _processor() -> Finding:
+def check_processor() -> Finding:
+    """Cores and the instructions that matter."""
     flags: set[str] = set()
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -84,7 +85,8 @@ def _processor() -> Finding:
     return Finding("machine", "processor", "good", f"{platform.machine()}, {cores} cores{features}")
 
 
-def _gpu() -> Finding:
+def check_gpu() -> Finding:
+    """Graphics cards (asks nvidia-smi, which may take seconds)."""
     tool = shutil.which("nvidia-smi")
     if tool is not None:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -105,12 +107,12 @@ def _gpu() -> Finding:
     return Finding("machine", "GPU", "note", "none found: everything runs on the processor")
 
 
-def _home(environment: Environment) -> Finding:
-    home, settings = environment.settings.home, settings_path(environment.env)
+def _home(surroundings: Surroundings) -> Finding:
+    home, settings = surroundings.settings.home, settings_path(surroundings.env)
     there = "" if settings.exists() else " (none yet)"
     defaults = ", ".join(
         f"{name} {one_line(value)}"
-        for name, value in (("generator", environment.user.generator), ("judge", environment.user.judge))
+        for name, value in (("generator", surroundings.user.generator), ("judge", surroundings.user.judge))
         if value
     )
     summary = f"{one_line(str(home))}; settings {one_line(str(settings))}{there}" + (
