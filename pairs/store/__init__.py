@@ -1,1 +1,1 @@
-"""The workspace file: one SQLite database. Nothing outside this package speaks SQL to it."""
+"""The workspace file: one SQLite database. Nothing outside this package opens it or knows its driver."""

@@ -86,6 +86,12 @@ def keep(conn: sqlite3.Connection, candidate_id: int) -> None:
     conn.execute("UPDATE candidate SET state = 'kept' WHERE id = ?", (candidate_id,))
 
 
+def _candidate(row: Sequence[Any]) -> Candidate:
+    return Candidate(
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], None if row[7] is None else json.loads(row[7])
+    )
+
+
 def list_candidates(conn: sqlite3.Connection, run_id: int, state: str) -> list[Candidate]:
     """A run's candidates in one state, oldest first."""
     rows = conn.execute(
@@ -93,7 +99,7 @@ def list_candidates(conn: sqlite3.Connection, run_id: int, state: str) -> list[C
         " WHERE run_id = ? AND state = ? ORDER BY id",
         (run_id, state),
     ).fetchall()
-    return [Candidate(*row[:7], None if row[7] is None else json.loads(row[7])) for row in rows]
+    return [_candidate(row) for row in rows]
 
 
 def lose_waiting(conn: sqlite3.Connection, run_id: int, loss: str) -> int:
@@ -109,7 +115,8 @@ def lose_waiting(conn: sqlite3.Connection, run_id: int, loss: str) -> int:
 def known_instructions(conn: sqlite3.Connection) -> Iterator[tuple[str, bytes, str]]:
     """Everything that a new instruction must not resemble: (key, instruction_key, instruction).
 
-    Pairs (rejected ones too), seed tasks, and candidates that wait for their response. Keys are `p<id>`, `s<id>`, `c<id>`.
+    Pairs (rejected ones too), seed tasks, and candidates that wait for their response. Keys are `p<id>`,
+    `s<id>`, `c<id>`.
     """
     yield from conn.execute(
         "SELECT 'p' || pair.id, pair.instruction_key, version.instruction FROM pair"
@@ -135,7 +142,7 @@ def surplus(conn: sqlite3.Connection, run_id: int, topic_ids: Sequence[int]) -> 
         f" WHERE loss = 'surplus' AND detail IS NULL AND run_id <> ? AND topic_id IN ({marks}) ORDER BY id",
         (run_id, *topic_ids),
     ).fetchall()
-    return [Candidate(*row[:7], None if row[7] is None else json.loads(row[7])) for row in rows]
+    return [_candidate(row) for row in rows]
 
 
 def revive(conn: sqlite3.Connection, candidate_id: int, run_id: int) -> int:

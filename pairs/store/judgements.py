@@ -13,7 +13,9 @@ from .driver import sqlite3
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A judge's number for one attribute. `mass`: how much probability fell on the digits, where that is known."""
+    """A judge's number for one attribute. `mass`: how much probability fell on the digits, where that is
+    known.
+    """
 
     value: float
     mass: float | None = None
@@ -84,7 +86,9 @@ def add_judgement(
 
 
 def newest_scores(conn: sqlite3.Connection, version_id: int) -> dict[str, dict[str, float]]:
-    """judge -> attribute -> value, of each judge's newest judgement of this version; a failed one gives {}."""
+    """judge -> attribute -> value, of each judge's newest judgement of this version; a failed one gives
+    {}.
+    """
     rows = conn.execute(
         "SELECT judgement.judge, score.attribute, score.value FROM judgement"
         " LEFT JOIN score ON score.judgement_id = judgement.id"
@@ -102,7 +106,9 @@ def newest_scores(conn: sqlite3.Connection, version_id: int) -> dict[str, dict[s
 def unjudged_pairs(
     conn: sqlite3.Connection, judge: str, kind: str, rubric: str, after: int, limit: int
 ) -> list[int]:
-    """Ids above `after` of pairs whose chosen version this judge has not scored (a failure counts as not scored)."""
+    """Ids above `after` of pairs whose chosen version this judge has not scored (a failure counts as not
+    scored).
+    """
     rows = conn.execute(
         """
         SELECT pair.id FROM pair

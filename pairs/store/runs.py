@@ -34,7 +34,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunTopic:
-    """What a generate run wants of one topic, and how far it is. `lost` counts candidates, all reasons together."""
+    """What a generate run wants of one topic, and how far it is. `lost` counts candidates, all reasons
+    together.
+    """
 
     topic_id: int
     name: str
@@ -50,7 +52,9 @@ class RunTopic:
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:
-    """Hash of the settings that make two starts the same run (generator, judge and limits are not among them)."""
+    """Hash of the settings that make two starts the same run (generator, judge and limits are not among
+    them).
+    """
     return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -75,7 +79,9 @@ def start_run(
 
 
 def unfinished_run(conn: sqlite3.Connection, kind: RunKind, settings: Mapping[str, Any]) -> int | None:
-    """The newest run with these settings that is not done: 'running' counts, since a killed process leaves it so."""
+    """The newest run with these settings that is not done: 'running' counts, since a killed process leaves
+    it so.
+    """
     row = conn.execute(
         "SELECT id FROM run WHERE kind = ? AND settings_key = ? AND state IN ('running', 'paused', 'unfinished')"
         " ORDER BY id DESC LIMIT 1",
