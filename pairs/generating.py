@@ -22,7 +22,7 @@ from .control import Control
 from .doors import Doors
 from .errors import JobStopped, PairsmithError, UsageError
 from .events import Ended, Event, Notice, PairKept, Progress, Started
-from .expressions import Expression, evaluate, parse_expression
+from .expressions import Expression, evaluate, names, parse_expression
 from .generation_plan import GenerateSettings, Plan, TopicState, begin_or_continue, plan
 from .judge_calls import JudgeCalls
 from .ledger import read_ledger
@@ -49,6 +49,10 @@ from .topic_tree import TopicTree, suggest_topics
 
 _PROGRESS_EVERY_S = 0.25
 _MOST_TASKS = 64
+_MOST_UNANSWERED = 50
+"""So many responses lost one after the other, and the run stops: more of the same would only cost."""
+_MOST_UNPASSED = 200
+"""So many pairs in a row that the judge lets not pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,9 @@ class GenerateJob:
         self._limit: str | None = None
         self._failure: BaseException | None = None
         self._second_round = False
+        self._stuck: str | None = None
+        self._unanswered = 0
+        self._unpassed = 0
         self._judging: list[tuple[Candidate | None, int]] = []
         self._last_progress = 0.0
 
@@ -155,8 +162,22 @@ class GenerateJob:
 
     async def _check_judge(self) -> None:
         self._has_judge = await self._doors.spec("judge") is not None
-        if self._where is not None and not self._has_judge:
+        if self._where is None:
+            return
+        if not self._has_judge:
             raise UsageError("--where needs a judge", "Give --judge BACKEND:MODEL")
+        rubric = self._options.rubric or load_rubric()
+        try:
+            opened = await self._doors.present("judge")
+            capabilities = await opened.backend.capabilities()
+        except BackendError as error:
+            raise JobStopped(error.message, error.advice) from error
+        given = capabilities.reward_attributes or tuple(a.name for a in rubric.attributes)
+        if stray := sorted(set(names(self._where)) - set(given)):
+            raise UsageError(
+                f"--where names {stray[0]!r}, which {opened.spec} does not score",
+                f"It scores {', '.join(given)}",
+            )
 
     async def _prepare(self, recipe: Recipe, domain: str, continued: bool) -> None:
         self._recipe = recipe
@@ -262,7 +283,7 @@ class GenerateJob:
             change.cancel()
 
     def _over(self) -> bool:
-        return self._limit is not None or self._failure is not None or self.control.stopping
+        return bool(self._limit or self._stuck or self._failure or self.control.stopping)
 
     async def _reap(self) -> None:
         for task in [task for task in self._tasks if task.done()]:
@@ -399,6 +420,7 @@ class GenerateJob:
             loss = "refused" if error.kind == "refused" else "no answer"
             self._sieve.forget(candidate.instruction, candidate.input)
             await self._workspace.awrite(lambda conn: candidate_rows.lose(conn, candidate.id, loss, detail))
+            self._note_unanswered(loss)
             return
         except BaseException:
             topic.busy -= 1
@@ -411,13 +433,22 @@ class GenerateJob:
         if pair_id is None:
             topic.busy -= 1
             self._sieve.forget(candidate.instruction, candidate.input)
+            self._note_unanswered(response.loss or "exact duplicate")
             return
+        self._unanswered = 0
         if kept:
             topic.busy -= 1
             topic.kept += 1
             await self._events.put(PairKept(pair_id, topic.path, candidate.instruction))
         if self._has_judge:
             self._judging.append((None if kept else candidate, pair_id))
+
+    def _note_unanswered(self, loss: str) -> None:
+        self._unanswered += 1
+        if self._unanswered >= _MOST_UNANSWERED:
+            self._stuck = (
+                self._stuck or f"the last {_MOST_UNANSWERED} responses were lost, the newest as {loss!r}"
+            )
 
     def _store_response(
         self,
@@ -494,6 +525,9 @@ class GenerateJob:
             return
         topic = self._topics[candidate.topic_id or 0]
         topic.busy -= 1
+        self._unpassed = 0 if loss is None else self._unpassed + 1
+        if self._unpassed >= _MOST_UNPASSED:
+            self._stuck = self._stuck or f"the judge let none of the last {_MOST_UNPASSED} pairs pass"
         if loss is None:
             topic.kept += 1
             await self._events.put(PairKept(pair_id, topic.path, pair.instruction, scores))
@@ -539,6 +573,8 @@ class GenerateJob:
             return await self._end("unfinished", str(error), error)
         if self.control.stopping:
             return await self._end("paused", "stopped by the user")
+        if self._stuck is not None:
+            return await self._end("unfinished", self._stuck)
         if self._limit is not None:
             return await self._end("unfinished", f"the limit of {self._limit} is reached")
         return await self._end("unfinished", "every topic is exhausted")

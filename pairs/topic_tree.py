@@ -10,6 +10,7 @@ from typing import Any
 from pairsmith.backends.protocol import Capabilities, Completion, Message, Request
 from pairsmith.backends.text import clean
 
+from .degenerate import echoes, repeats_endlessly
 from .list_parsing import ParsedList, parse_list
 from .methods import ListWritten, Response, Tools
 from .normalise import normal_form
@@ -133,8 +134,8 @@ def read_list(
     )
 
 
-def read_response(completion: Completion) -> Answer:
-    """The response, or why it cannot be one: cut off, refused, or empty."""
+def read_response(completion: Completion, instruction: str) -> Answer:
+    """The response, or why it cannot be one: cut off, refused, empty, an echo, or the same over and over."""
     text, _ = clean(completion.text)
     output = text.strip()
     if completion.finish_reason == "length":
@@ -145,6 +146,10 @@ def read_response(completion: Completion) -> Answer:
         return Answer(output, "no answer", "the response was empty")
     if looks_like_refusal(output):
         return Answer(output, "refused", "the model declined")
+    if echoes(output, instruction):
+        return Answer(output, "filtered: echoes the instruction")
+    if repeats_endlessly(output):
+        return Answer(output, "filtered: repeats itself")
     return Answer(output)
 
 
@@ -184,7 +189,7 @@ class TopicTree:
             return response_request(tools.recipe, tools.domain, topic, candidate.instruction, candidate.input)
 
         answered = await tools.ask(make, purpose="response", subject=str(candidate.id))
-        answer = read_response(answered.answer)
+        answer = read_response(answered.answer, candidate.instruction)
         return Response((answered,), answer.output, loss=answer.loss, detail=answer.detail)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from pairsmith.pairs.errors import PairsmithError, UsageError
 from pairsmith.pairs.events import Ended, Notice, PairKept
 from pairsmith.pairs.generating import GenerateJob, GenerateOptions
@@ -326,6 +327,38 @@ async def test_where_without_a_judge_is_wrong_usage(tmp_path: Path) -> None:
             with pytest.raises(UsageError, match="judge"):
                 await run_job(workspace, server, GenerateSettings(5, where="helpfulness >= 3"))
             assert workspace.read(lambda conn: conn.execute("SELECT count(*) FROM run").fetchone())[0] == 0
+
+
+async def test_where_with_a_name_that_the_judge_does_not_score_is_refused_before_anything_is_spent(
+    tmp_path: Path,
+) -> None:
+    async with NimServer(brain=DefectiveLists()) as server:
+        with make_workspace(tmp_path, judge=REWARD) as workspace:
+            with pytest.raises(UsageError, match="helpfullness"):
+                await run_job(workspace, server, GenerateSettings(5, where="helpfullness >= 3"))
+            assert server.completions == 0
+
+
+async def test_a_judge_that_lets_nothing_pass_ends_the_run_with_a_diagnosis(tmp_path: Path) -> None:
+    async with NimServer(brain=DefectiveLists(seed=14, chance=0, passing=0)) as server:
+        with make_workspace(tmp_path, judge=REWARD, topics=("One",)) as workspace:
+            wanted = GenerateSettings(50, where="helpfulness >= 3")
+            ended, ledger = end_of(await run_job(workspace, server, wanted))
+            assert (ended.state, ledger.kept, ledger.balance()) == ("unfinished", 0, [])
+            assert "let none of the last 200 pairs pass" in ended.reason
+
+
+async def test_a_model_that_never_answers_ends_the_run_with_a_diagnosis(tmp_path: Path) -> None:
+    brain = DefectiveLists(seed=15, chance=0)
+
+    def cut(body: dict) -> str | Answer:  # type: ignore[type-arg]
+        return brain(body) if asked_for(prompt_of(body)) else Answer("It goes on", "length")
+
+    async with NimServer(brain=cut) as server:
+        with make_workspace(tmp_path, topics=("One",)) as workspace:
+            ended, ledger = end_of(await run_job(workspace, server, GenerateSettings(80)))
+            assert (ended.state, ledger.kept, ledger.balance()) == ("unfinished", 0, [])
+            assert "'cut off'" in ended.reason
 
 
 @pytest.mark.parametrize("pairs", [0, -1])
