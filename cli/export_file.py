@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from pairsmith.backends.text import one_line
+from pairsmith.pairs.chosen_pairs import verdicts_said
 from pairsmith.pairs.export_formats import FORMATS
 from pairsmith.pairs.exporting import ExportReport, ExportSettings, export_pairs
 
@@ -90,11 +91,3 @@ def _lines(report: ExportReport, arguments: Namespace) -> list[str]:
         ]
         lines += table(rows, right=(1,))
     return lines
-
-
-def verdicts_said(pairs: int, verdicts: dict[str, int]) -> str:
-    """'316 pairs: 48 accepted, 268 undecided'."""
-    parts = [
-        f"{verdicts[name]:,} {name}" for name in ("accepted", "undecided", "rejected") if verdicts.get(name)
-    ]
-    return f"{counted(pairs, 'pair')}: {', '.join(parts)}"

@@ -8,34 +8,29 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
 from pairsmith.backends.text import one_line
 
+from .chosen_pairs import NAMES, VerdictChoice, choose_pairs
 from .errors import PairsmithError, UsageError
 from .export_formats import FORMATS, ExportPair, TextFormat
 from .expressions import parse_expression
 from .store.calls import models_of
 from .store.driver import sqlite3
 from .store.errors import from_os
-from .store.filters import PairFilter
-from .store.paging import Order, snapshot_ids
 from .store.pair_rows import get_pairs
 from .store.publish import sync_folder, temporary_name
 from .store.scores import scores_of
 from .store.topics import list_topics
 from .store.verdicts import get_verdicts
-from .store.where import matching_ids
 from .store.workspace import Workspace
 
-Chosen = Literal["not-rejected", "accepted", "any"]
 _BATCH = 500
-_NAMES = ("undecided", "accepted", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +38,7 @@ class ExportSettings:
     """Which pairs, in which format. `judge`: whose scores an attribute's bare name in `where` means."""
 
     format: str = "jsonl"
-    verdict: Chosen = "not-rejected"
+    verdict: VerdictChoice = "not-rejected"
     where: str | None = None
     judge: str | None = None
     balance_topics: bool = False
@@ -145,7 +140,7 @@ def _export(
         format=settings.format,
         pairs=len(choice.ids),
         size=size,
-        verdicts={name: verdicts[name] for name in _NAMES if verdicts[name]},
+        verdicts={name: verdicts[name] for name in NAMES if verdicts[name]},
         topics=dict(sorted(topics.items())),
         left_out=choice.left_out,
         balanced_out=choice.balanced_out,
@@ -160,18 +155,11 @@ def _said(settings: ExportSettings) -> str:
 
 
 def _choose(conn: sqlite3.Connection, settings: ExportSettings) -> _Choice:
-    chosen = PairFilter(verdict=None if settings.verdict == "any" else settings.verdict)
-    ids: Sequence[int] = snapshot_ids(conn, chosen, Order("oldest"))
-    left_out = 0
-    if settings.where is not None:
-        passed = array(
-            "q", matching_ids(conn, parse_expression(settings.where), judge=settings.judge, chosen=chosen)
-        )
-        left_out, ids = len(ids) - len(passed), passed
+    chosen = choose_pairs(conn, settings.verdict, settings.where, settings.judge)
     if not settings.balance_topics:
-        return _Choice(ids, left_out, 0)
-    balanced = _balanced(conn, ids, settings.seed)
-    return _Choice(balanced, left_out, len(ids) - len(balanced))
+        return _Choice(chosen.ids, chosen.left_out, 0)
+    balanced = _balanced(conn, chosen.ids, settings.seed)
+    return _Choice(balanced, chosen.left_out, len(chosen.ids) - len(balanced))
 
 
 def _balanced(conn: sqlite3.Connection, ids: Sequence[int], seed: int) -> list[int]:
