@@ -127,15 +127,22 @@ def write_gguf(path: Path, metadata: dict[str, Any], tensors: dict[str, tuple[Ar
     return path
 
 
+def _invented(number: int) -> str:
+    """A word that no text has: it can be generated, never tokenised."""
+    letters = "\u0120qx"
+    while number:
+        number, digit = divmod(number, 26)
+        letters += chr(97 + digit)
+    return letters + "q"
+
+
 def _vocabulary(text: str, merges: int, pad_to: int) -> tuple[dict[str, Any], list[str]]:
-    """Tokeniser metadata and the token list; unused ids fill the vocabulary up to `pad_to`."""
+    """Tokeniser metadata and the token list; invented words fill the vocabulary up to `pad_to`."""
     pairs = learn_merges(text, merges)
     tokens = list(dict.fromkeys([*byte_characters(), *(a + b for a, b in pairs)]))
+    tokens += [_invented(n) for n in range(pad_to - len(tokens) - len(SPECIALS))]
     kinds = [1] * len(tokens) + [3] * len(SPECIALS)
     tokens += SPECIALS
-    while len(tokens) < pad_to:
-        tokens.append(f"<|unused{len(tokens)}|>")
-        kinds.append(5)
     metadata = {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "gpt-2",
