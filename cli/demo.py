@@ -57,8 +57,7 @@ def _run(arguments: Namespace, folder: Path) -> int:
     steps = _Steps(arguments.json)
     workspace, exported = str(folder / "git.pairsmith"), folder / "git.jsonl"
     steps.must("new", workspace, "--domain", "Git commands in plain language")
-    with contextlib.ExitStack() as stack:
-        sample = stack.enter_context(_sample())
+    with _sample() as sample:
         steps.must("import", workspace, str(sample))
     generator = arguments.generator or asyncio.run(find_generator(read_environment(arguments).settings))
     if generator is None:

@@ -105,7 +105,7 @@ class Choice:
         self._old = {key: workspace.meta(key) for key in self._new}
 
     def store(self) -> None:
-        """Make the flags the workspace's."""
+        """Make the flags the workspace's. Raises WorkspaceBusy: a running job would take them for its own."""
         self._write({k: v for k, v in self._new.items() if v != self._old[k]})
 
     def take_back(self) -> None:
@@ -118,4 +118,5 @@ class Choice:
                 set_meta(conn, key, value)
 
         if values:
-            self._workspace.write(write)
+            with self._workspace.job_lock.acquire("settings"):
+                self._workspace.write(write)

@@ -12,7 +12,7 @@ from pairsmith.pairs.events import Ended, Event, Notice, Progress, Started
 from pairsmith.pairs.expressions import parse_expression
 from pairsmith.pairs.generating import GenerateJob, GenerateOptions
 from pairsmith.pairs.generation_plan import GenerateSettings
-from pairsmith.pairs.recipes import METHODS, read_recipe
+from pairsmith.pairs.recipes import METHODS, Recipe, read_recipe
 from pairsmith.pairs.rubrics import load_rubric
 from pairsmith.pairs.store.runs import RunTopic
 from pairsmith.pairs.store.workspace import Workspace
@@ -27,10 +27,10 @@ from .environment import (
     present_judge,
     read_environment,
 )
-from .jobs import exit_code, failure_of, run_job
+from .jobs import exit_code, failure_of, run_chosen, suggested_kind, unfinished_said
 from .ledger_text import ledger_lines
 from .opening import opened
-from .output import Failed, fail, say
+from .output import Failed, say
 from .progress import Progress as Bar
 from .progress import progress
 
@@ -78,49 +78,23 @@ def run(arguments: Namespace) -> int:
         environment = read_environment(arguments, workspace)
         recipe = read_recipe(workspace.meta("recipe") or "", "the workspace's recipe")
         generator, judge = _models(arguments, workspace, environment)
-        kind = arguments.kind or (
-            recipe.judge.kind if recipe.judge is not None and recipe.judge.model == judge else "auto"
+        flags = {
+            "generator": generator if arguments.generator else None,
+            "judge": judge if arguments.judge else None,
+            "base_url": arguments.base_url,
+        }
+        options = GenerateOptions(
+            limits=limits(arguments),
+            judge_kind=arguments.kind or suggested_kind(recipe, judge),
+            rubric=rubric,
+            generator=environment.user.generator,
+            judge=environment.user.judge,
         )
-        choice = Choice(
-            workspace,
-            {
-                "generator": generator if arguments.generator else None,
-                "judge": judge if arguments.judge else None,
-                "base_url": arguments.base_url,
-            },
-        )
-        choice.store()
         control = Control()
-        job = GenerateJob(
-            workspace,
-            GenerateSettings(
-                arguments.pairs,
-                arguments.method or recipe.method,
-                arguments.where,
-                arguments.seed,
-                str(arguments.seed_tasks) if arguments.seed_tasks else None,
-            ),
-            environment.settings,
-            GenerateOptions(
-                limits=limits(arguments),
-                judge_kind=kind,
-                rubric=rubric,
-                generator=environment.user.generator,
-                judge=environment.user.judge,
-            ),
-            control,
-        )
-        shown = _Shown(arguments.pairs)
-        try:
-            ended = run_job(job.events, control, shown)
-        except BaseException:
-            choice.take_back()
-            raise
-        finally:
-            shown.close()
-        ledger = ended.ledger
-        if ended.error is not None and ledger is not None and ledger.calls.useful == 0:
-            choice.take_back()
+        job = GenerateJob(workspace, _wanted(arguments, recipe), environment.settings, options, control)
+        with progress("generate", arguments.pairs, "pairs") as bar:
+            shown = _Shown(bar)
+            ended = run_chosen(job.events, control, shown, Choice(workspace, flags))
     return _told(arguments, ended, shown)
 
 
@@ -135,21 +109,26 @@ def _models(arguments: Namespace, workspace: Workspace, environment: Environment
     return generator, judge
 
 
+def _wanted(arguments: Namespace, recipe: Recipe) -> GenerateSettings:
+    return GenerateSettings(
+        arguments.pairs,
+        arguments.method or recipe.method,
+        arguments.where,
+        arguments.seed,
+        str(arguments.seed_tasks) if arguments.seed_tasks else None,
+    )
+
+
 class _Shown:
     """What the user sees while the job runs."""
 
-    def __init__(self, pairs: int) -> None:
-        self._open = progress("generate", pairs, "pairs")
-        self._bar: Bar = self._open.__enter__()
-        self.run_id: int | None = None
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
         self.topics: tuple[RunTopic, ...] = ()
-
-    def close(self) -> None:
-        self._open.__exit__(None, None, None)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Started):
-            self.run_id, self.topics = event.run_id, event.topics
+            self.topics = event.topics
             if event.continued:
                 self._bar.say(
                     f"run {event.run_id} goes on: {event.ledger.kept:,} of {event.ledger.asked:,} are there"
@@ -188,10 +167,7 @@ def _told(arguments: Namespace, ended: Ended, shown: _Shown) -> int:
             "exit": code,
         }
     say(arguments, lambda: _lines(ended, shown.topics), data)
-    if failure is not None:
-        fail(failure, json_wanted=False)
-    elif ended.state != "done":
-        fail(Failed(f"not done: {one_line(ended.reason)}", code, advice=_advice(code)), json_wanted=False)
+    unfinished_said(ended, failure)
     return code
 
 
@@ -201,9 +177,3 @@ def _lines(ended: Ended, topics: Sequence[RunTopic]) -> list[str]:
         return []  # nothing came of it: the error says all there is
     why = f", {one_line(ended.reason)}" if ended.reason else ""
     return [*ledger_lines(ended.ledger, topics), f"run {ended.run_id}: {ended.state}{why}"]
-
-
-def _advice(code: int) -> str:
-    if code == 3:
-        return "The same command goes on where it stopped, with higher limits or more topics"
-    return "The same command goes on where it stopped"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+from pairsmith.backends.text import one_line
 from pairsmith.pairs.control import Control
 from pairsmith.pairs.errors import PairsmithError
-from pairsmith.pairs.events import Ended, Event
+from pairsmith.pairs.events import Ended, Event, Judged, PairKept
+from pairsmith.pairs.recipes import Recipe
 
+from .environment import Choice
 from .errors import failed_by
-from .output import Failed, note
+from .output import Failed, fail, note
 from .stopping import graceful
 
 LIMITED, INTERRUPTED = 3, 130
@@ -39,6 +42,49 @@ def run_job(
         return ended
 
     return asyncio.run(consume())
+
+
+def run_chosen(
+    events: Callable[[], AsyncIterator[Event]],
+    control: Control,
+    show: Callable[[Event], None],
+    choice: Choice,
+) -> Ended:
+    """`run_job` with flags that become the workspace's, unless it fails before anything came of it."""
+    fruitful = False
+
+    def look(event: Event) -> None:
+        nonlocal fruitful
+        fruitful = fruitful or isinstance(event, (PairKept, Judged))
+        show(event)
+
+    choice.store()
+    try:
+        ended = run_job(events, control, look)
+    except BaseException:
+        choice.take_back()
+        raise
+    fruitful = fruitful or (ended.ledger is not None and ended.ledger.calls.useful > 0)
+    if ended.error is not None and not fruitful:
+        choice.take_back()
+    return ended
+
+
+def suggested_kind(recipe: Recipe, judge: str | None) -> str:
+    """How the recipe says that this judge judges."""
+    return recipe.judge.kind if recipe.judge is not None and recipe.judge.model == judge else "auto"
+
+
+def unfinished_said(ended: Ended, failure: Failed | None) -> None:
+    """Say on standard error why a job is not done; nothing where it is."""
+    if failure is not None:
+        fail(failure, json_wanted=False)
+    elif ended.state != "done":
+        code = exit_code(ended)
+        advice = "The same command goes on where it stopped"
+        if code == LIMITED:
+            advice += ", with higher limits or more topics"
+        fail(Failed(f"not done: {one_line(ended.reason)}", code, advice=advice), json_wanted=False)
 
 
 def exit_code(ended: Ended) -> int:

@@ -24,9 +24,10 @@ from .environment import (
     present_judge,
     read_environment,
 )
-from .jobs import exit_code, failure_of, run_job
+from .jobs import exit_code, failure_of, run_chosen, suggested_kind, unfinished_said
 from .opening import opened
-from .output import Failed, counted, fail, say, table
+from .output import Failed, counted, say, table
+from .progress import Progress as Bar
 from .progress import progress
 
 EXAMPLE = """
@@ -62,38 +63,21 @@ def run(arguments: Namespace) -> int:
     with opened(arguments) as workspace:
         environment = read_environment(arguments, workspace)
         judge = _judge(arguments, workspace, environment)
-        recipe_text = workspace.meta("recipe")
-        suggested = read_recipe(recipe_text, "the workspace's recipe").judge if recipe_text else None
-        kind = arguments.kind or (
-            suggested.kind if suggested is not None and suggested.model == judge else "auto"
-        )
-        choice = Choice(
-            workspace, {"judge": judge if arguments.judge else None, "base_url": arguments.base_url}
-        )
-        choice.store()
-        control = Control()
+        recipe = read_recipe(workspace.meta("recipe") or "", "the workspace's recipe")
         options = JudgeOptions(
-            kind, arguments.where, arguments.limit, rubric, limits(arguments), judge=environment.user.judge
+            kind=arguments.kind or suggested_kind(recipe, judge),
+            where=arguments.where,
+            limit=arguments.limit,
+            rubric=rubric,
+            limits=limits(arguments),
+            judge=environment.user.judge,
         )
+        control = Control()
         job = JudgeJob(workspace, environment.settings, options, control)
-        tally = _Tally()
-        try:
-            with progress("judge", unit="pairs") as bar:
-
-                def show(event: Event) -> None:
-                    if isinstance(event, Judged):
-                        tally.add(event)
-                        failed = f"{tally.failed:,} failed" if tally.failed else ""
-                        bar.update(event.done, event.total, failed)
-                    elif isinstance(event, Notice):
-                        bar.say(event.text)
-
-                ended = run_job(job.events, control, show)
-        except BaseException:
-            choice.take_back()
-            raise
-        if ended.error is not None and not tally.scored:
-            choice.take_back()
+        flags = {"judge": judge if arguments.judge else None, "base_url": arguments.base_url}
+        with progress("judge", unit="pairs") as bar:
+            tally = _Tally(bar)
+            ended = run_chosen(job.events, control, tally, Choice(workspace, flags))
     return _told(arguments, judge, ended, tally)
 
 
@@ -107,14 +91,22 @@ def _judge(arguments: Namespace, workspace: Workspace, environment: Environment)
 
 
 class _Tally:
-    """What came of the pairs so far."""
+    """What came of the pairs so far, and the showing of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
         self.scored = self.failed = 0
         self.sums: dict[str, list[float]] = {}
         self.reasons: Counter[str] = Counter()
 
-    def add(self, event: Judged) -> None:
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self._bar.say(event.text)
+        elif isinstance(event, Judged):
+            self._add(event)
+            self._bar.update(event.done, event.total, f"{self.failed:,} failed" if self.failed else "")
+
+    def _add(self, event: Judged) -> None:
         if event.reason is not None:
             self.failed += 1
             self.reasons[event.reason] += 1
@@ -146,11 +138,7 @@ def _told(arguments: Namespace, judge: str, ended: Ended, tally: _Tally) -> int:
             "exit": code,
         }
     say(arguments, lambda: _lines(judge, tally, means), data)
-    if failure is not None:
-        fail(failure, json_wanted=False)
-    elif ended.state != "done":
-        advice = "The same command goes on where it stopped"
-        fail(Failed(f"not done: {one_line(ended.reason)}", code, advice=advice), json_wanted=False)
+    unfinished_said(ended, failure)
     return code
 
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 from pairsmith.backends.text import one_line
 
 from . import stopping
-from .output import Failed, end_output, fail, prepare_streams
+from .output import Failed, end_output, fail, prepare_streams, table
 
 INTERRUPTED = 130
 
@@ -144,23 +144,32 @@ class _Version(argparse.Action):
 
 
 def _application(workspace: str | None) -> int:
-    if importlib.util.find_spec("pairsmith.tui") and importlib.util.find_spec("pairsmith.tui.app"):
-        from .errors import reported
+    if (
+        importlib.util.find_spec("pairsmith.tui") is None
+        or importlib.util.find_spec("pairsmith.tui.app") is None
+    ):
+        return _from_the_shell("This copy of Pairsmith comes without the application", workspace)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return _from_the_shell("The application needs a terminal, and here is none", workspace)
+    from .errors import reported
 
-        with reported(), stopping.left_to_others():
-            app = importlib.import_module("pairsmith.tui.app")
-            return int(app.main(workspace) or 0)
+    with reported(), stopping.left_to_others():
+        app = importlib.import_module("pairsmith.tui.app")
+        return int(app.main(workspace) or 0)
+
+
+def _from_the_shell(why: str, workspace: str | None) -> int:
     name = one_line(workspace) if workspace else "my.pairsmith"
-    lines = ["This copy of Pairsmith comes without the application; everything works from the shell:"]
-    if workspace is None or not os.path.exists(workspace):
-        lines.append(f"  pairsmith new {name} --domain 'what the dataset is about'")
-    lines += [
-        f"  pairsmith generate {name} --pairs 50     make pairs",
-        f"  pairsmith stats {name}                   see what is there",
-        "  pairsmith demo                           watch the main job in a scratch workspace",
-        "  pairsmith --help                         all commands",
+    rows = [
+        (f"pairsmith new {name} --domain 'what the dataset is about'", "make a workspace"),
+        (f"pairsmith generate {name} --pairs 50", "make pairs"),
+        (f"pairsmith stats {name}", "see what is there"),
+        ("pairsmith demo", "watch the main job in a scratch workspace"),
+        ("pairsmith --help", "all commands"),
     ]
-    print("\n".join(lines))
+    if workspace is not None and os.path.exists(workspace):
+        del rows[0]
+    print("\n".join([f"{why}; everything works from the shell:", *(f"  {row}" for row in table(rows))]))
     return 0
 
 

@@ -184,11 +184,15 @@ async def test_a_second_job_on_the_workspace_ends_with_75_and_the_holders_pid(wo
             await asyncio.sleep(0.02)
         second = await run_beside(*words, env=env(server))
         third = await run_beside("judge", workspace, "--judge", REWARD, env=env(server))
+        other = ("generate", workspace, "--pairs", 300, "--generator", "nim:meta/llama-3.3-70b-instruct")
+        fourth = await run_beside(*other, env=env(server))
         process.send_signal(signal.SIGINT)
         await ended(process)
     second.assert_one_line_error(75, str(process.pid))
-    third.assert_one_line_error(75, str(process.pid))
-    assert run("stats", workspace, "--json").json["judge"] is None
+    for refused in (third, fourth):
+        refused.assert_one_line_error(75, str(process.pid))
+    stats = run("stats", workspace, "--json").json
+    assert (stats["judge"], stats["generator"]) == (None, GENERATOR)
 
 
 async def test_judge_scores_what_is_not_scored_and_a_restart_has_nothing_to_do(workspace: Path) -> None:

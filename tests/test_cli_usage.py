@@ -109,18 +109,16 @@ def test_an_error_is_one_json_document_where_json_is_wanted(
     assert ran.json["error"]["kind"] == "workspace missing"
 
 
-def test_without_the_application_it_says_how_to_work_from_the_shell(
-    capsys: pytest.CaptureFixture[str],
+def test_without_a_terminal_it_says_how_to_work_from_the_shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("pairsmith.cli.main")
-    import importlib.util
-
-    if importlib.util.find_spec("pairsmith.tui"):
-        pytest.skip("the application is there")
-    ran = call(capsys)
-    assert ran.code == 0
-    assert "pairsmith new" in ran.out
-    assert "pairsmith generate" in ran.out
+    for words in ((), (tmp_path / "w.pairsmith",)):
+        ran = call(capsys, *words)
+        assert ran.code == 0
+        assert "pairsmith new" in ran.out
+        assert "pairsmith generate" in ran.out
+    run("new", tmp_path / "w.pairsmith", "--domain", "git")
+    assert "pairsmith new" not in call(capsys, tmp_path / "w.pairsmith").out
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
