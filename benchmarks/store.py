@@ -59,12 +59,17 @@ def main() -> None:
             file.write(report)
 
 
+def vocabulary() -> list[str]:
+    """Words, the most frequent first."""
+    rng = random.Random(1)
+    return [f"{rng.choice('bcdfgklmnprst')}{rng.choice('aeiou')}{i:x}" for i in range(WORDS)]
+
+
 def rows(count: int) -> Iterator[ImportRow]:
     """Pairs of about 760 characters of words whose frequencies fall like those of a language."""
     rng = random.Random(1)
-    words = [f"{rng.choice('bcdfgklmnprst')}{rng.choice('aeiou')}{i:x}" for i in range(WORDS)]
     weights = [1 / (i + 1) for i in range(WORDS)]
-    pool = rng.choices(words, weights, k=400_000)
+    pool = rng.choices(vocabulary(), weights, k=400_000)
     topics = [(f"topic {i}",) for i in range(40)]
     for i in range(count):
         start = rng.randrange(len(pool) - 200)
@@ -97,13 +102,14 @@ def measure(path: Path, count: int) -> Iterator[tuple[str, str]]:
 def measure_reading(workspace: Workspace) -> Iterator[tuple[str, str]]:
     """Pages, orders, search, counts."""
     read = workspace.read
+    words = vocabulary()
     newest = read(lambda c: snapshot_ids(c, limit=1))[0]
     filters = {
         "all": PairFilter(),
         "undecided": PairFilter(verdict="undecided"),
         "not rejected": PairFilter(verdict="not-rejected"),
         "one topic": PairFilter(topic_id=7),
-        "words": PairFilter(text="ba0 ka1"),
+        "two common words": PairFilter(text=f"{words[2]} {words[9]}"),
     }
     for name, chosen in filters.items():
         for place in (newest, newest // 2, 100):
@@ -119,16 +125,24 @@ def measure_reading(workspace: Workspace) -> Iterator[tuple[str, str]]:
             f"order of all, {name}",
             f"{timed(lambda o=order: read(lambda c: snapshot_ids(c, order=o))):.2f} s",
         )  # type: ignore[misc]
-    seconds = timed(lambda: read(lambda c: snapshot_ids(c, PairFilter(text="ba0"))))
-    yield show("order of all that match a common word", f"{seconds:.2f} s")
+    seconds = timed(lambda: read(lambda c: snapshot_ids(c, PairFilter(text=words[0]))))
+    yield show("order of all that match the commonest word", f"{seconds:.2f} s")
     ids = read(lambda c: snapshot_ids(c))
     rng = random.Random(2)
     scattered = [[rng.choice(ids) for _ in range(50)] for _ in range(20)]
     times = [timed(lambda s=s: read(lambda c: get_pairs(c, s))) for s in scattered]  # type: ignore[misc]
     yield show("50 pairs anywhere", milliseconds(times))
-    for query in ("ba0", "ka1 ba0", "to", '"no such phrase"'):
+    queries = {
+        "the commonest word": words[0],
+        "two common words": f"{words[2]} {words[9]}",
+        "a rare word": words[-1],
+        "two letters": "to",
+        "a phrase of the commonest": f'"{words[0]} {words[1]}"',
+        "nothing": "nosuchword",
+    }
+    for name, query in queries.items():
         times = [timed(lambda q=query: read(lambda c: search(c, q))) for _ in range(9)]  # type: ignore[misc]
-        yield show(f"search {query}", milliseconds(times))
+        yield show(f"search, {name}", milliseconds(times))
     yield show("counts by verdict", f"{timed(lambda: read(count_verdicts)) * 1000:.0f} ms")
     yield show("all statistics", f"{timed(lambda: read(read_stats)):.2f} s")
 
