@@ -12,7 +12,7 @@ from pairsmith.pairs.events import Ended, Event, Notice, Progress, Started
 from pairsmith.pairs.expressions import parse_expression
 from pairsmith.pairs.generating import GenerateJob, GenerateOptions
 from pairsmith.pairs.generation_plan import GenerateSettings
-from pairsmith.pairs.recipes import METHODS, Recipe, read_recipe
+from pairsmith.pairs.recipes import Recipe, read_recipe
 from pairsmith.pairs.rubrics import load_rubric
 from pairsmith.pairs.store.runs import RunTopic
 from pairsmith.pairs.store.workspace import Workspace
@@ -38,6 +38,8 @@ EXAMPLE = """
 pairsmith generate git.pairsmith --pairs 500 --generator nim:meta/llama-3.1-405b-instruct
 pairsmith generate git.pairsmith --pairs 500 --judge ollama:llama3.1 --where 'helpfulness >= 3' --max-calls 2000
 """
+METHODS = ("topic-tree",)
+"""Ways to find instructions that the job can go."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -61,9 +63,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--kind", choices=KINDS, help="how the judge judges")
     parser.add_argument("--rubric", type=path, metavar="FILE", help="what the judge judges by (TOML)")
-    parser.add_argument(
-        "--seed-tasks", type=path, metavar="FILE", help="human-written tasks for self-instruct"
-    )
     parser.add_argument("--seed", type=seed, metavar="N", help="for backends that can repeat themselves")
     add_backend_arguments(parser)
     add_limits(parser)
@@ -110,13 +109,15 @@ def _models(arguments: Namespace, workspace: Workspace, environment: Environment
 
 
 def _wanted(arguments: Namespace, recipe: Recipe) -> GenerateSettings:
-    return GenerateSettings(
-        arguments.pairs,
-        arguments.method or recipe.method,
-        arguments.where,
-        arguments.seed,
-        str(arguments.seed_tasks) if arguments.seed_tasks else None,
-    )
+    method = arguments.method or recipe.method
+    if method not in METHODS:
+        raise Failed(
+            f"the recipe's method {method} is not one that this version knows",
+            2,
+            advice=f"Give --method {METHODS[0]}",
+            kind="usage",
+        )
+    return GenerateSettings(arguments.pairs, method, arguments.where, arguments.seed)
 
 
 class _Shown:

@@ -26,7 +26,9 @@ class Failed(Exception):
 
 
 def prepare_streams() -> None:
-    """Make the streams write any text, whatever the locale says."""
+    """Make the streams write any text, whatever the locale says, and exist even where they were closed."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -50,13 +52,17 @@ def fail(failure: Failed, *, json_wanted: bool) -> int:
 
 
 def say(arguments: Namespace, lines: Callable[[], Iterable[str]], data: Any) -> None:
-    """The command's result: `data` as JSON with --json, else the lines."""
-    if arguments.json:
-        print(json.dumps(data, indent=2), flush=True)
-        return
-    for line in lines():
-        print(line)
-    sys.stdout.flush()
+    """The command's result: `data` as JSON with --json, else the lines. Raises Failed where it cannot be written."""
+    text = json.dumps(data, indent=2) if arguments.json else "\n".join(lines())
+    try:
+        if text:
+            print(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        end_output()
+        raise Failed(f"the result cannot be written: {one_line(error.strerror or str(error))}") from error
 
 
 def note(text: str) -> None:

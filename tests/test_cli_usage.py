@@ -138,6 +138,31 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     assert "Exception ignored" not in err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+def test_a_full_disk_behind_standard_output_is_one_line(tmp_path: Path) -> None:
+    run("new", tmp_path / "w", "--domain", "git")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [str(COMMAND), "stats", str(tmp_path / "w")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("pairsmith: the result cannot be written")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's syntax")
+def test_a_closed_standard_output_is_no_traceback(tmp_path: Path) -> None:
+    run("new", tmp_path / "w", "--domain", "git")
+    shell = ["sh", "-c", '"$0" stats "$1" >&-', str(COMMAND), str(tmp_path / "w")]
+    done = subprocess.run(shell, capture_output=True, text=True, env=environment(), check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_output_survives_a_terminal_that_knows_only_ascii(tmp_path: Path) -> None:
     env = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     assert run("new", tmp_path / "w", "--domain", "Git 命令 \x1b[31m", env=env).code == 0
