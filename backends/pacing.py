@@ -297,6 +297,13 @@ def pacer_for(
     return pacer
 
 
+def state_of(key: str) -> PacerState | None:
+    """The state of the pacer for a backend's `pacing_key`; None before its first request."""
+    with _pacers_lock:
+        pacer = _pacers.get(key)
+    return None if pacer is None else pacer.snapshot()
+
+
 def forget_pacers() -> None:
     """Drop every pacer and what it learned (a test, or a user who changed a key)."""
     with _pacers_lock:

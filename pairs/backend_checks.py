@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Literal
 
 from pairsmith.backends.errors import BackendError, NoSuchModel
 from pairsmith.backends.local_only import is_local
 from pairsmith.backends.preflight import address_of, lacks_key
-from pairsmith.backends.protocol import Health
+from pairsmith.backends.protocol import Health, ModelInfo
 from pairsmith.backends.registry import Settings, open_backend, parse_spec
 from pairsmith.backends.text import one_line
 
@@ -122,52 +123,96 @@ async def _nim(settings: Settings) -> list[Finding]:
 
 
 async def _openai(surroundings: Surroundings) -> list[Finding]:
-    settings = surroundings.settings
-    try:
-        if settings.base_url is None and not surroundings.env.get("OPENAI_API_KEY", "").strip():
-            return [Finding(PART, "openai", "note", "not set up", "Give --base-url, or set OPENAI_BASE_URL")]
-        origin = address_of("openai", settings)
-        if settings.local_only and not is_local(settings.base_url or "https://api.openai.com"):
-            return [Finding(PART, "openai", "note", "not contacted: this workspace is local-only")]
-        if await asyncio.to_thread(lacks_key, "openai", settings):
-            return [Finding(PART, "openai", "note", "no key", "Set OPENAI_API_KEY")]
-        return [await _listed("openai", f"{origin}:", settings)]
-    except BackendError as error:
-        return [Finding(PART, "openai", "note", error.message, error.advice)]
+    return [(await offered_by("openai", surroundings.settings)).finding]
 
 
 async def check_ollama(settings: Settings) -> list[Finding]:
     """Whether Ollama runs, and with which models."""
-    if settings.local_only and settings.ollama_host and not _is_local_host(settings.ollama_host):
-        return [Finding(PART, "ollama", "note", "not contacted: this workspace is local-only")]
+    return [(await offered_by("ollama", settings)).finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The state of a backend, and the models that it can be asked for."""
+
+    finding: Finding
+    models: tuple[ModelInfo, ...] = ()
+
+
+async def offered_by(name: str, settings: Settings, *, ask_nim: bool = False) -> Offered:
+    """What `openai`, `ollama`, `llama-cpp` or `nim` has. NIM itself is only contacted if `ask_nim`; without, the models
+    of our reference recipe stand for it."""
+    if name == "llama-cpp":
+        return await asyncio.to_thread(_gguf_files, settings)
+    if name == "nim":
+        return await _nim_models(settings, ask_nim)
+    reason = await _unasked(name, settings)
+    if reason is not None:
+        return Offered(reason)
     try:
-        return [await _listed("ollama", "running,", settings)]
+        before = "running," if name == "ollama" else f"{address_of('openai', settings)}:"
+        return await _listed(name, before, settings)
     except BackendError as error:
-        return [Finding(PART, "ollama", "note", error.message, error.advice)]
+        return Offered(Finding(PART, name, "note", error.message, error.advice))
+
+
+async def _unasked(name: str, settings: Settings) -> Finding | None:
+    """Why a server is not contacted; None where it is."""
+    local_only = Finding(PART, name, "note", "not contacted: this workspace is local-only")
+    if name == "ollama":
+        outside = settings.local_only and settings.ollama_host and not _is_local_host(settings.ollama_host)
+        return local_only if outside else None
+    if settings.base_url is None and not settings.env.get("OPENAI_API_KEY", "").strip():
+        return Finding(PART, name, "note", "not set up", "Give --base-url, or set OPENAI_BASE_URL")
+    try:
+        if settings.local_only and not is_local(settings.base_url or "https://api.openai.com"):
+            return local_only
+        if await asyncio.to_thread(lacks_key, "openai", settings):
+            return Finding(PART, name, "note", "no key", "Set OPENAI_API_KEY")
+    except BackendError as error:
+        return Finding(PART, name, "note", error.message, error.advice)
+    return None
+
+
+async def _nim_models(settings: Settings, ask: bool) -> Offered:
+    key = await check_nim_key(settings)
+    if key.state != "good":
+        return Offered(key)
+    if ask:
+        try:
+            listed = await _listed("nim", f"{key.summary};", settings)
+        except BackendError as error:
+            return Offered(Finding(PART, "nim", "bad", error.message, error.advice))
+        return Offered(
+            Finding(PART, "nim", "good", f"{key.summary}; {counted(len(listed.models), 'model')}"),
+            listed.models,
+        )
+    recipe = load_recipe("nim-reference")
+    specs = [parse_spec(choice.model) for choice in (recipe.generator, recipe.judge) if choice is not None]
+    kinds: list[Literal["chat", "reward"]] = ["chat", "reward"]
+    return Offered(key, tuple(ModelInfo(s.model, k, remote=True) for s, k in zip(specs, kinds, strict=False)))
 
 
 def _is_local_host(host: str) -> bool:
     return is_local(host if "://" in host else f"http://{host}")
 
 
-async def _listed(name: str, before: str, settings: Settings) -> Finding:
+async def _listed(name: str, before: str, settings: Settings) -> Offered:
     backend = open_backend(parse_spec(f"{name}:any"), settings)
     try:
         models = await asyncio.wait_for(backend.models(), _PATIENCE_S)
     except TimeoutError:
-        return Finding(PART, name, "note", f"no answer within {_PATIENCE_S:g} s")
+        return Offered(Finding(PART, name, "note", f"no answer within {_PATIENCE_S:g} s"))
     finally:
         await backend.close()
     names = ", ".join(one_line(model.id, 60) for model in models[:_SHOWN])
     more = f" and {len(models) - _SHOWN:,} more" if len(models) > _SHOWN else ""
-    return Finding(
-        PART, name, "good", f"{before} {counted(len(models), 'model')}{': ' if names else ''}{names}{more}"
-    )
+    said = f"{before} {counted(len(models), 'model')}{': ' if names else ''}{names}{more}"
+    return Offered(Finding(PART, name, "good", said), tuple(models))
 
 
 def check_llama_cpp(settings: Settings, self_test: bool) -> list[Finding]:
     """Whether llama.cpp works here, and which GGUF files there are (blocking)."""
-    from pairsmith.backends.llama_cpp.catalogue import find_models
     from pairsmith.backends.llama_cpp.selftest import run_selftest
 
     findings = []
@@ -175,20 +220,23 @@ def check_llama_cpp(settings: Settings, self_test: bool) -> list[Finding]:
         test = run_selftest()
         advice = "" if test.ok else "Build it again for this processor: make run (it builds what fits)"
         findings.append(Finding(PART, "llama-cpp", "good" if test.ok else "bad", test.message, advice))
+    return [*findings, _gguf_files(settings).finding]
+
+
+def _gguf_files(settings: Settings) -> Offered:
+    from pairsmith.backends.llama_cpp.catalogue import find_models
+
     models = find_models(settings.home, settings.env)
     names = ", ".join(
         f"{one_line(model.id, 60)} ({_megabytes(model.size_bytes)})" for model in models[:_SHOWN]
     )
     more = f" and {len(models) - _SHOWN:,} more" if len(models) > _SHOWN else ""
     if models:
-        findings.append(
-            Finding(PART, "llama-cpp", "good", f"{counted(len(models), 'GGUF file')}: {names}{more}")
-        )
-    else:
-        home = one_line(str(settings.home / "models"))
-        advice = f"Put one into {home}, or name its path: llama-cpp:/path/to/model.gguf"
-        findings.append(Finding(PART, "llama-cpp", "note", "no GGUF file found", advice))
-    return findings
+        said = f"{counted(len(models), 'GGUF file')}: {names}{more}"
+        return Offered(Finding(PART, "llama-cpp", "good", said), tuple(models))
+    home = one_line(str(settings.home / "models"))
+    advice = f"Put one into {home}, or name its path: llama-cpp:/path/to/model.gguf"
+    return Offered(Finding(PART, "llama-cpp", "note", "no GGUF file found", advice))
 
 
 def _megabytes(size: int | None) -> str:

@@ -79,6 +79,10 @@ class Doors:
                 self._on_switch(kind, spec)
         return Opened(spec, self._opened[spec])
 
+    def in_use(self, kind: DoorKind) -> Backend | None:
+        """The backend that was last given for this kind; None before the first time."""
+        return self._opened.get(self._present.get(kind, ""))
+
     async def close(self) -> None:
         """Give back every connection and worker."""
         for backend in self._opened.values():

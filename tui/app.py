@@ -19,6 +19,7 @@ from textual.screen import Screen
 from pairsmith.pairs.errors import PairsmithError, UsageError
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 
+from .jobs import Jobs
 from .keymap import AppSettings, read_app_settings
 from .places import PLACES, place_at, place_named
 from .session import JobLine, Session
@@ -54,6 +55,8 @@ class PairsmithApp(App[int]):
     def __init__(self, session: Session, settings: AppSettings | None = None, start: str = "home") -> None:
         super().__init__()
         self.session = session
+        self.jobs = Jobs(self)
+        self._leaving = False
         self._settings = settings or read_app_settings(session.env)
         self._start = start if place_named(start) else PLACES[0].id
         for place in PLACES:
@@ -117,7 +120,8 @@ class PairsmithApp(App[int]):
         await self.use(opened)
 
     async def use(self, workspace: Workspace) -> None:
-        """Change to a workspace that is open already."""
+        """Change to a workspace that is open already. A job on the one before is paused first."""
+        await self.jobs.forget()
         old, self.session.workspace = self.session.workspace, workspace
         here = self.current_mode
         self.session.job = None
@@ -130,6 +134,21 @@ class PairsmithApp(App[int]):
         if old is not None:
             await old.aclose()
         self.show_session()
+
+    async def action_quit(self) -> None:
+        """Leave; a job is paused first, and asking twice does not wait for its calls in flight."""
+        if not self.jobs.running:
+            self.exit()
+        elif self._leaving:
+            self.jobs.give_up()
+        else:
+            self._leaving = True
+            self.notify("Pausing the job: calls in flight are finished (ctrl+q again leaves at once)", timeout=60)
+            self.run_worker(self._leave(), name="leave", exit_on_error=False)
+
+    async def _leave(self) -> None:
+        await self.jobs.leave()
+        self.exit()
 
     async def action_place_key(self, key: str) -> None:
         """Go to the place of a number key."""
@@ -222,7 +241,9 @@ def run(workspace_path: Path | None, *, start: str = "home", env: Mapping[str, s
     PairsmithError.
     """
     if workspace_path is None and place_named("home") is None:
-        raise UsageError("name a workspace", "Make one: pairsmith new my.pairsmith --domain 'what it is about'")
+        raise UsageError(
+            "name a workspace", "Make one: pairsmith new my.pairsmith --domain 'what it is about'"
+        )
     workspace = None if workspace_path is None else open_workspace(workspace_path)
     session = Session(dict(os.environ if env is None else env), workspace)
     try:

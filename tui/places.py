@@ -32,7 +32,10 @@ class Place:
         return made
 
 
-PLACES: tuple[Place, ...] = (Place("5", "review", "Review", "screens.review", "ReviewScreen"),)
+PLACES: tuple[Place, ...] = (
+    Place("4", "generate", "Generate", "screens.generate", "GenerateScreen"),
+    Place("5", "review", "Review", "screens.review", "ReviewScreen"),
+)
 
 
 def place_named(name: str) -> Place | None:

@@ -7,11 +7,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.meta import get_meta
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.user_settings import read_user_settings
+
+if TYPE_CHECKING:
+    from pairsmith.backends.registry import Settings
+    from pairsmith.pairs.surroundings import Surroundings
 
 DEFAULT_GENERATOR = "llama-cpp:embedded"
 """What `pairs.doors` falls back to, repeated because importing that module loads every backend's address rules."""
@@ -53,6 +58,20 @@ class Session:
             generator, judge = await self.workspace.aread(_makers)
         self.generator = generator or user.generator or DEFAULT_GENERATOR
         self.judge = judge or user.judge
+
+    async def surroundings(self) -> Surroundings:
+        """Environment, user's defaults and how backends are talked to from this workspace; read on a thread."""
+
+        def read() -> Surroundings:
+            from pairsmith.pairs.surroundings import read_surroundings
+
+            return read_surroundings(self.env, self.workspace)
+
+        return await asyncio.to_thread(read)
+
+    async def backend_settings(self) -> Settings:
+        """How backends are talked to from this workspace; read on a thread."""
+        return (await self.surroundings()).settings
 
     async def read_foreign_job(self) -> JobLine | None:
         """The job of another process on this workspace; None where there is none."""
