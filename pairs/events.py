@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .ledger import Ledger
 from .store.runs import RunTopic
+from .training_events import TrainingEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the user should know: `kind` is exhausted, waiting, switched, topics or failed."""
+    """Something the user should know: `kind` is exhausted, waiting, switched, topics, failed, memory or a warning's."""
 
     kind: str
     text: str
@@ -73,4 +74,4 @@ class Ended:
     """Judge runs: scored, failed by reason."""
 
 
-Event = Started | Progress | PairKept | Judged | Notice | Ended
+Event = Started | Progress | PairKept | Judged | Notice | Ended | TrainingEvent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from .similarity import SimilarityIndex
@@ -114,17 +114,29 @@ def stored_sides(conn: sqlite3.Connection) -> dict[int, Side]:
     return {row[0]: row[1] for row in conn.execute("SELECT pair_id, side FROM split")}
 
 
+def texts_to_split(conn: sqlite3.Connection, pair_ids: Iterable[int]) -> list[tuple[int, str]]:
+    """What `assign` compares: instruction and input of each of these pairs."""
+    everyone = sorted(set(pair_ids))
+    texts = []
+    for start in range(0, len(everyone), _PAGE):
+        for pair in get_pairs(conn, everyone[start : start + _PAGE]):
+            texts.append((pair.id, f"{pair.instruction} {pair.input}".strip()))
+    return texts
+
+
+def store_sides(conn: sqlite3.Connection, sides: Mapping[int, Side]) -> None:
+    """Keep assignments; one that is stored already stays. Needs the writing connection."""
+    conn.executemany("INSERT OR IGNORE INTO split (pair_id, side) VALUES (?, ?)", sorted(sides.items()))
+
+
 def split_pairs(conn: sqlite3.Connection, pair_ids: Sequence[int]) -> dict[int, Side]:
-    """The sides of these pairs; newcomers are assigned and stored. Needs the writing connection."""
+    """The sides of these pairs; newcomers are assigned and stored. Needs the writing connection.
+
+    Comparing takes its time: a job compares outside of the transaction, with the functions above.
+    """
     stored = stored_sides(conn)
-    wanted = set(pair_ids)
-    if wanted - stored.keys():
-        everyone = sorted(wanted | stored.keys())
-        texts = []
-        for start in range(0, len(everyone), _PAGE):
-            for pair in get_pairs(conn, everyone[start : start + _PAGE]):
-                texts.append((pair.id, f"{pair.instruction} {pair.input}".strip()))
-        fresh = assign(texts, stored)
-        conn.executemany("INSERT INTO split (pair_id, side) VALUES (?, ?)", sorted(fresh.items()))
+    if set(pair_ids) - stored.keys():
+        fresh = assign(texts_to_split(conn, [*pair_ids, *stored]), stored)
+        store_sides(conn, fresh)
         stored |= fresh
     return {pair: stored[pair] for pair in pair_ids}

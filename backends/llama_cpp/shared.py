@@ -207,6 +207,20 @@ def release(worker: SharedWorker) -> None:
     worker.stop()
 
 
+def loaded() -> list[str]:
+    """Names of the files whose workers of this process run now, and so hold memory."""
+    with _pool_lock:
+        return sorted(worker.path.name for worker in _pool.values() if worker.pid is not None)
+
+
+def unload_all() -> None:
+    """End every worker of this process; the next call starts it again. May block for some seconds."""
+    with _pool_lock:
+        workers = list(_pool.values())
+    for worker in workers:
+        worker.stop()
+
+
 def _stop_all() -> None:
     for worker in list(_pool.values()):
         worker.kill()
