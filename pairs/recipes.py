@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,97 +13,77 @@ from typing import Any
 from pairsmith.backends.text import one_line
 
 from .errors import RecipeError
+from .examples import parse_examples
+from .instruction_rules import SCRIPTS
+from .recipe_tables import (
+    METHODS,
+    Diversity,
+    Exhaustion,
+    ModelChoice,
+    Recipe,
+    Rules,
+    SelfInstruct,
+    Similarity,
+    Stage,
+)
 from .templates import unknown_names
 
-SHIPPED = ("english", "chinese", "nim-reference")
-METHODS = ("topic-tree", "self-instruct")
+__all__ = [
+    "METHODS",
+    "SHIPPED",
+    "Diversity",
+    "Exhaustion",
+    "ModelChoice",
+    "Recipe",
+    "Rules",
+    "SelfInstruct",
+    "Similarity",
+    "Stage",
+    "load_recipe",
+    "read_recipe",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One prompt with the numbers it is sent with. `existing` goes into the prompt where there is something to show."""
-
-    prompt: str
-    system: str = ""
-    existing: str = ""
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int = 1024
-    count: int = 5
-    """Topics: how many where the user does not say."""
-    per_call: int = 20
-    """Instructions: how many are asked for in one call."""
-    shown: int = 40
-    """Instructions: how many existing ones the model is shown."""
-    constrain: bool = True
-    """Lists: whether a backend that can is made to answer in JSON by a schema."""
-
-
-@dataclass(frozen=True, slots=True)
-class Similarity:
-    """When an instruction is refused as too similar (ROUGE-L F-measure, strictly above)."""
-
-    threshold: float = 0.7
-    parity: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What an instruction must be like. A word is a word token of any script (a Han character counts as one)."""
-
-    min_words: int = 2
-    max_words: int = 150
-    max_characters: int = 4000
-
-
-@dataclass(frozen=True, slots=True)
-class Exhaustion:
-    """A topic has run dry when its last `calls` lists together gave less than `yield_floor` of what was asked."""
-
-    yield_floor: float = 0.1
-    calls: int = 8
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """A model that the recipe suggests, as BACKEND:MODEL; for a judge also the kind of judging."""
-
-    model: str
-    kind: str = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """A recipe as read; `text` is the file it was read from, byte for byte."""
-
-    name: str
-    language: str
-    text: str
-    topics: Stage
-    instructions: Stage
-    responses: Stage
-    method: str = "topic-tree"
-    generator: ModelChoice | None = None
-    judge: ModelChoice | None = None
-    similarity: Similarity = Similarity()
-    rules: Rules = Rules()
-    exhaustion: Exhaustion = Exhaustion()
-    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """BACKEND:MODEL -> US dollars for a million tokens (prompt, completion)."""
-
+SHIPPED = (
+    "english",
+    "chinese",
+    "nim-reference",
+    "self-instruct",
+    "self-instruct-code",
+    "self-instruct-chinese",
+)
 
 _NAMES = {
     "topics": {"domain", "count", "existing"},
     "instructions": {"domain", "topic", "count", "existing"},
     "responses": {"domain", "topic", "instruction", "input"},
+    "tasks": {"domain", "language", "count", "examples", "existing"},
+    "classification": {"instruction"},
+    "instances": {"domain", "language", "instruction", "count"},
+    "label_instances": {"domain", "language", "instruction", "count"},
+    "rewrite": {"domain", "language", "instruction", "problem"},
 }
-_NEEDED = {"topics": {"domain", "count"}, "instructions": {"count"}, "responses": {"instruction"}}
+_NEEDED = {
+    "topics": {"domain", "count"},
+    "instructions": {"count"},
+    "responses": {"instruction"},
+    "tasks": {"count", "examples"},
+    "classification": {"instruction"},
+    "instances": {"instruction"},
+    "label_instances": {"instruction"},
+    "rewrite": {"instruction"},
+}
+_OWN = {
+    "topic-tree": ("topics", "instructions", "responses"),
+    "self-instruct": ("tasks", "instances"),
+}
+"""Stages without which a recipe for the method is none."""
+_OF_POOL = ("tasks", "classification", "instances", "label_instances", "rewrite")
 _TABLES = {
-    "topics",
-    "instructions",
-    "responses",
+    *_NAMES,
     "similarity",
     "rules",
+    "self_instruct",
+    "diversity",
     "exhaustion",
     "generator",
     "judge",
@@ -111,10 +92,9 @@ _TABLES = {
 
 
 def load_recipe(source: str) -> Recipe:
-    """A shipped recipe by name (`english`, `chinese`, `nim-reference`) or one in a file. Raises RecipeError."""
+    """A shipped recipe by name (`english`, `self-instruct`, ...: `SHIPPED`) or one in a file. Raises RecipeError."""
     if source in SHIPPED:
-        text = (files("pairsmith.assets") / "recipes" / f"{source}.toml").read_text(encoding="utf-8")
-        return read_recipe(text, f"the shipped recipe {source}")
+        return read_recipe(_shipped_text(source), f"the shipped recipe {source}")
     try:
         text = Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
@@ -138,7 +118,8 @@ def read_recipe(text: str, source: str) -> Recipe:
     method = data.get("method", "topic-tree")
     if method not in METHODS:
         raise RecipeError(f"{source}: 'method' must be one of {', '.join(METHODS)}")
-    stages = {name: _stage(data, name, source) for name in _NAMES}
+    stages = {name: _stage(_having(data, name, method), name, source) for name in _NAMES}
+    rules: Rules = _table(Rules, data, "rules", source)
     recipe = Recipe(
         name=data["name"],
         language=data["language"],
@@ -147,13 +128,51 @@ def read_recipe(text: str, source: str) -> Recipe:
         generator=_choice(data, "generator", source),
         judge=_choice(data, "judge", source),
         similarity=_table(Similarity, data, "similarity", source),
-        rules=_table(Rules, data, "rules", source),
+        rules=rules,
+        pool_rules=rules if _is_for_pools(data) else _shipped_rules(data["language"]),
+        self_instruct=_table(SelfInstruct, data, "self_instruct", source),
+        diversity=_table(Diversity, data, "diversity", source),
         exhaustion=_table(Exhaustion, data, "exhaustion", source),
         prices=_prices(data.get("prices", {}), source),
         **stages,
     )
     _check_ranges(recipe, source)
     return recipe
+
+
+@cache
+def _shipped_text(name: str) -> str:
+    return (files("pairsmith.assets") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+@cache
+def _shipped_data(name: str) -> Mapping[str, Any]:
+    return tomllib.loads(_shipped_text(name))
+
+
+def _shipped_for(language: str, stage: str) -> Mapping[str, Any]:
+    chinese = language.strip().casefold() in ("chinese", "中文", "zh")
+    if stage in _OF_POOL:
+        return _shipped_data("self-instruct-chinese" if chinese else "self-instruct")
+    return _shipped_data("chinese" if chinese else "english")
+
+
+def _having(data: Mapping[str, Any], stage: str, method: str) -> Mapping[str, Any]:
+    """The recipe itself where it has this stage or ought to have it, else the shipped one in its language."""
+    return data if stage in data or stage in _OWN[method] else _shipped_for(data["language"], stage)
+
+
+def _is_for_pools(data: Mapping[str, Any]) -> bool:
+    return data.get("method") == "self-instruct" or "self_instruct" in data or "tasks" in data
+
+
+def _shipped_rules(language: str) -> Rules:
+    """The paper's filters, but for its look at the first letter where the language is not English."""
+    data = _shipped_for(language, "tasks")
+    rules: Rules = _table(Rules, data, "rules", "the shipped recipe")
+    if language.strip().casefold() in (str(data["language"]).casefold(), "english"):
+        return rules
+    return replace(rules, non_english_start=False, script="") if data["language"] == "English" else rules
 
 
 def _known(table: Mapping[str, Any], names: set[str], source: str, where: str) -> None:
@@ -172,17 +191,24 @@ def _table(kind: type, data: Mapping[str, Any], name: str, source: str, **given:
     for key, value in table.items():
         wanted = str(types[key])
         fits = (
-            ("str" in wanted and isinstance(value, str))
+            (wanted.startswith("tuple") and _is_texts(value))
+            or (wanted.startswith("str") and isinstance(value, str))
             or ("bool" in wanted and isinstance(value, bool))
             or ("float" in wanted and isinstance(value, (int, float)) and not isinstance(value, bool))
             or ("int" in wanted and isinstance(value, int) and not isinstance(value, bool))
         )
         if not fits:
-            raise RecipeError(f"{source}: '{name}.{key}' must be of type {wanted.split(' ')[0]}")
+            said = "a list of texts" if wanted.startswith("tuple") else f"of type {wanted.split(' ')[0]}"
+            raise RecipeError(f"{source}: '{name}.{key}' must be {said}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     try:
-        return kind(**{**given, **table})
+        return kind(**{**given, **values})
     except TypeError:
         raise RecipeError(f"{source}: [{name}] lacks a field it cannot do without") from None
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) and item.strip() for item in value)
 
 
 def _stage(data: Mapping[str, Any], name: str, source: str) -> Stage:
@@ -219,31 +245,49 @@ def _prices(table: Any, source: str) -> dict[str, tuple[float, float]]:
 
 
 def _check_ranges(recipe: Recipe, source: str) -> None:
+    rules, pool, diversity = recipe.rules, recipe.self_instruct, recipe.diversity
+    first = ("classification", "always", "never")
     checks = [
         (0 < recipe.similarity.threshold <= 1, "similarity.threshold must be above 0 and at most 1"),
         (0 <= recipe.exhaustion.yield_floor < 1, "exhaustion.yield_floor must be from 0 to below 1"),
         (recipe.exhaustion.calls >= 1, "exhaustion.calls must be at least 1"),
         (
-            recipe.rules.min_words <= recipe.rules.max_words,
+            not rules.max_words or rules.min_words <= rules.max_words,
             "rules.min_words must not be above rules.max_words",
         ),
-        (recipe.rules.max_characters >= 1, "rules.max_characters must be at least 1"),
-    ]
+        (
+            min(rules.min_words, rules.max_words, rules.max_characters) >= 0,
+            "rules: numbers must not be negative",
+        ),
+        (
+            not rules.script or rules.script in SCRIPTS,
+            f"rules.script must be one of {', '.join(SCRIPTS)}, or empty",
+        ),
+        (parse_examples(pool.examples) is not None, "self_instruct.examples must be paper, alpaca, mixed or like 6+2"),
+        (pool.output_first in first, f"self_instruct.output_first must be one of {', '.join(first)}"),
+        (0 < len(pool.topic.strip()) <= 200, "self_instruct.topic must be a name"),
+        (bool(pool.raw_header.strip()), "self_instruct.raw_header must be a text"),
+    ]  # fmt: skip
+    for key in ("avoid", "rare"):
+        stray = unknown_names(getattr(diversity, key), {"items"})
+        checks.append(
+            (not stray, f"'diversity.{key}' names {{{''.join(stray[:1])}}}, which nothing fills in")
+        )
     for name in _NAMES:
-        stage: Stage = getattr(recipe, name)
-        checks += [
-            (stage.max_tokens >= 1, f"{name}.max_tokens must be at least 1"),
-            (
-                stage.temperature is None or 0 <= stage.temperature <= 2,
-                f"{name}.temperature must be from 0 to 2",
-            ),
-            (stage.top_p is None or 0 < stage.top_p <= 1, f"{name}.top_p must be above 0 and at most 1"),
-            (
-                1 <= stage.per_call <= 1000 and 1 <= stage.count <= 1000,
-                f"{name}: counts must be from 1 to 1000",
-            ),
-            (stage.shown >= 0, f"{name}.shown must not be negative"),
-        ]
+        checks += _stage_checks(name, getattr(recipe, name))
     for ok, message in checks:
         if not ok:
             raise RecipeError(f"{source}: {message}")
+
+
+def _stage_checks(name: str, stage: Stage) -> list[tuple[bool, str]]:
+    return [
+        (stage.max_tokens >= 1, f"{name}.max_tokens must be at least 1"),
+        (
+            stage.temperature is None or 0 <= stage.temperature <= 2,
+            f"{name}.temperature must be from 0 to 2",
+        ),
+        (stage.top_p is None or 0 < stage.top_p <= 1, f"{name}.top_p must be above 0 and at most 1"),
+        (1 <= stage.per_call <= 1000 and 1 <= stage.count <= 1000, f"{name}: counts must be from 1 to 1000"),
+        (stage.shown >= 0, f"{name}.shown must not be negative"),
+    ]

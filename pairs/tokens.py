@@ -61,6 +61,11 @@ def word_tokens(text: str) -> list[str]:
     return _unicode_words(unicodedata.normalize("NFC", text)) or list("".join(text.split()))
 
 
+def has_unspaced(text: str) -> bool:
+    """Whether a text has characters of a script that is written without spaces."""
+    return not text.isascii() and _UNSPACED.search(text) is not None
+
+
 def symbol_tokens(text: str) -> list[str] | None:
     """`word_tokens` with meaningful symbols kept, or None where the text has none (then they would be equal).
 
