@@ -52,9 +52,10 @@ _THING = (
     r"contents?|excerpts?|quotes?|statements?|lyrics|logs?|outputs?|commands?|queries|query)"
 )
 _ENGLISH_INPUT = re.compile(
-    rf"\b(?:the following|the given|given (?:an? |the )?|the provided|provided|the attached|these|this|"
+    rf"\b(?:the following|the given|given (?:an? |the )?|the provided|provided|the attached|"
     rf"the above|the below)\s*(?:[\w'-]+\s+){{0,3}}?{_THING}\b(?!\s+(?:type|structure|format)\b)"
     rf"|\b{_THING}\s+(?:given\s+|provided\s+)?(?:below|above)\b"
+    rf"|^\W*(?:[\w'-]+\s+){{0,5}}?(?:this|these)\s+(?:[\w'-]+\s+){{0,2}}?{_THING}\b"
     rf"|\b(?:the following|as follows)\s*[.:]?\s*$",
     re.IGNORECASE,
 )
