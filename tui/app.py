@@ -22,9 +22,11 @@ from pairsmith.pairs.store.workspace import Workspace, open_workspace
 from .jobs import Jobs
 from .keymap import AppSettings, read_app_settings
 from .places import PLACES, place_at, place_named
+from .recent import note_opened
 from .session import JobLine, Session
 from .text import safe
 from .themes import DEFAULT, THEMES
+from .working import begin
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
@@ -76,7 +78,23 @@ class PairsmithApp(App[int]):
     def _begin(self) -> None:
         if self._settings.problem:
             self.notify(self._settings.problem, severity="warning")
+        self._remember()
         self.run_worker(self._follow(), name="follow", exit_on_error=False)
+
+    def _remember(self) -> None:
+        """Note for Home that this workspace was open."""
+        workspace, env = self.session.workspace, self.session.env
+        if workspace is None:
+            return
+
+        def note() -> None:
+            note_opened(env, workspace.path, workspace.meta("domain") or "")
+
+        async def remember() -> None:
+            with contextlib.suppress(PairsmithError, RuntimeError):
+                await asyncio.to_thread(note)
+
+        begin(self, remember, group="remember")
 
     async def _follow(self) -> None:
         while True:
@@ -133,6 +151,7 @@ class PairsmithApp(App[int]):
                 self.add_mode(place.id, place.make)
         if old is not None:
             await old.aclose()
+        self._remember()
         self.show_session()
 
     async def action_quit(self) -> None:

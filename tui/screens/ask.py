@@ -21,6 +21,7 @@ from ..text import content, safe
 from ..widgets.dialog import Dialog
 from ..widgets.fields import SafeInput
 from ..widgets.line import Line, Piece
+from ..working import begin
 
 Values = Mapping[str, str]
 Do = Callable[[Values], Awaitable[str | None]]
@@ -221,7 +222,7 @@ class FormScreen(Dialog[bool]):
         """Do it, and leave where it is done."""
         if not self._busy:
             self._busy = True
-            self.run_worker(self._apply, group="apply", exit_on_error=False)
+            begin(self, self._apply, group="apply")
 
     async def _apply(self) -> None:
         try:

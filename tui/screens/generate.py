@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from textual.binding import Binding
@@ -16,6 +15,7 @@ from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
 
 from ..widgets.line import Piece
 from ..widgets.lines import Lines, Row, plain
+from ..working import begin
 from .ask import FormScreen, Text, Values, whole_number
 from .base import PlaceScreen
 from .generate_rows import SPACE, generate_rows
@@ -73,7 +73,7 @@ class GenerateScreen(PlaceScreen):
     def on_screen_resume(self) -> None:
         """Read what is on the disk, and paint."""
         super().on_screen_resume()
-        self.run_worker(self._read_stored, group="stored", exclusive=True, exit_on_error=False)
+        begin(self, self._read_stored, group="stored")
 
     def on_resize(self) -> None:
         """Draw for the new size."""
@@ -134,7 +134,7 @@ class GenerateScreen(PlaceScreen):
             and state is not None
             and (self._app.jobs.running or self._fresh.run_id != state.run_id)
         ):
-            self.run_worker(self._read_fresh, group="fresh", exclusive=True, exit_on_error=False)
+            begin(self, self._read_fresh, group="fresh")
 
     async def _read_fresh(self) -> None:
         state, workspace = self._app.jobs.state, self.session.workspace
@@ -187,7 +187,7 @@ class GenerateScreen(PlaceScreen):
         if self._app.jobs.running:
             self.notify("A job is under way" + (": p goes on" if self._app.jobs.paused else ""))
             return
-        self.run_worker(self._go, group="go", exclusive=True, exit_on_error=False)
+        begin(self, self._go, group="go")
 
     async def _go(self) -> None:
         workspace = self.session.workspace
@@ -223,7 +223,7 @@ class GenerateScreen(PlaceScreen):
 
     def action_model(self, kind: str) -> None:
         """Choose a generator or a judge."""
-        self.run_worker(partial(self._choose, kind), group="model", exclusive=True, exit_on_error=False)
+        begin(self, self._choose, kind, group="model")
 
     async def _choose(self, kind: str) -> None:
         from .models import ModelScreen

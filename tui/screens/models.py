@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
 
 from textual.app import ComposeResult
@@ -18,6 +17,7 @@ from ..widgets.dialog import Dialog
 from ..widgets.fields import SafeInput
 from ..widgets.line import Piece
 from ..widgets.lines import Lines, Row
+from ..working import begin
 from .ask import AskYes
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ModelScreen(Dialog[bool]):
     def on_mount(self) -> None:
         """Ask the backends of this machine what they have."""
         self._paint()
-        self.run_worker(self._look, exit_on_error=False)
+        begin(self, self._look)
 
     @property
     def _app(self) -> PairsmithApp:
@@ -134,7 +134,7 @@ class ModelScreen(Dialog[bool]):
         if spec and not self._busy:
             self._busy = True
             self.problem("checking…")
-            self.run_worker(partial(self._take, spec), exit_on_error=False)
+            begin(self, self._take, spec)
 
     async def _take(self, spec: str) -> None:
         try:

@@ -50,6 +50,7 @@ class PickList(Widget):
         super().__init__(id=id, classes=classes)
         self.entries: list[Entry] = []
         self._top = 0
+        self._moved = False
 
     @property
     def current(self) -> str | None:
@@ -66,13 +67,16 @@ class PickList(Widget):
         )
 
     def show_entries(self, entries: Sequence[Entry]) -> None:
-        """Show these from now on; the cursor stays on its entry where that is still there."""
+        """Show these from now on. The cursor stays on its entry where that is still there; one that was never moved
+        stays on the first."""
         if list(entries) == self.entries:
             return
         here = self.current
         self.entries = list(entries)
         places = {entry.id: place for place, entry in enumerate(self.entries) if entry.pickable}
-        if here in places:
+        if not self._moved:
+            self.cursor = self._nearest(0)
+        elif here in places:
             self.cursor = places[here]
         else:
             self.cursor = self._nearest(min(self.cursor, len(self.entries) - 1))
@@ -102,6 +106,7 @@ class PickList(Widget):
         self.move(len(self.entries) if last else -len(self.entries))
 
     def _go(self, place: int) -> None:
+        self._moved = True
         if place != self.cursor:
             self.cursor = place
             self._keep_in_view()
