@@ -123,3 +123,38 @@ def _head(text: str, cells: int) -> tuple[str, str]:
             return text[:start], text[start:]
         used += size
     return text, ""
+
+
+_MARK_RUN = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0\ufe20-\ufe2f]{5,}")
+_PRIVATE = (*range(0xE000, 0xF900), *range(0xF0000, 0xF2000))
+
+
+class Mask:
+    """Lets text be edited that must not reach the terminal: each such character becomes one of the private use area
+    that does not occur in the texts, and comes back unchanged."""
+
+    def __init__(self, *texts: str) -> None:
+        present = set().union(*map(set, texts)) if texts else set()
+        self._free = (chr(code) for code in _PRIVATE if chr(code) not in present)
+        self._there: dict[str, str] = {}
+        self._back: dict[str, str] = {}
+
+    def mask(self, text: str) -> str:
+        """Text that can do nothing to a terminal, of the same length."""
+        for char in set(text):
+            if char not in "\n\t" and char not in self._back and visible(char) != char:
+                self._stand_in(char)
+        text = text.translate(
+            {ord(char): other for char, other in self._there.items() if not _MARK_RUN.match(char * 5)}
+        )
+        return _MARK_RUN.sub(lambda run: run[0][:4] + "".join(map(self._stand_in, run[0][4:])), text)
+
+    def unmask(self, text: str) -> str:
+        """The text as it is stored."""
+        return text.translate({ord(other): char for other, char in self._back.items()})
+
+    def _stand_in(self, char: str) -> str:
+        if char not in self._there:
+            other = next(self._free)
+            self._there[char], self._back[other] = other, char
+        return self._there[char]

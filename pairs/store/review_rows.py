@@ -79,3 +79,8 @@ def topic_paths(conn: sqlite3.Connection) -> dict[int, tuple[str, ...]]:
 def data_version(conn: sqlite3.Connection) -> int:
     """A number that changes when another connection has committed; ask the same connection each time."""
     return int(conn.execute("PRAGMA data_version").fetchone()[0])
+
+
+def newest_id(conn: sqlite3.Connection) -> int:
+    """The highest id of any pair, undone ones too; 0 where there is none."""
+    return int(conn.execute("SELECT coalesce(max(id), 0) FROM pair").fetchone()[0])

@@ -6,27 +6,27 @@ call ever runs on the event loop.
 
 from __future__ import annotations
 
+import asyncio
+
 from textual.binding import Binding
 
 from ..widgets.bars import WIDE
 from ..widgets.pair_list import PairList
 from .review_deciding import Deciding
+from .review_forms import Forms
+from .review_likeness import Likeness
+from .review_thresholds import Thresholds
+from .review_versions import Versions
 
 
 def _key(
-    keys: str,
-    action: str,
-    label: str,
-    name: str,
-    sentence: str,
-    *,
-    show: bool = False,
-    display: str | None = None,
+    keys: str, action: str, label: str, sentence: str, *, show: bool = False, display: str | None = None
 ) -> Binding:
-    return Binding(keys, action, label, show=show, id=f"review.{name}", tooltip=sentence, key_display=display)
+    name = "review." + action.replace("(", "_").replace(")", "").replace("-", "back_")
+    return Binding(keys, action, label, show=show, id=name, tooltip=sentence, key_display=display)
 
 
-class ReviewScreen(Deciding):
+class ReviewScreen(Deciding, Versions, Forms, Thresholds, Likeness):
     """The screen; see the module."""
 
     SCOPED_CSS = False
@@ -40,20 +40,34 @@ class ReviewScreen(Deciding):
     ReviewScreen.-low #pair { margin: 0; }
     """
     BINDINGS = [  # noqa: RUF012 - Textual's own declaration
-        _key("a", "accept", "accept", "accept", "Accept the pair and go to the next", show=True),
-        _key("r", "reject", "reject", "reject", "Reject the pair and go to the next", show=True),
-        _key("space", "skip", "skip", "skip", "Leave it, on to the next undecided pair", show=True),
-        _key("u", "undo", "undo", "undo", "Take the last act back, whatever it was", show=True),
-        _key("U", "redo", "redo", "redo", "Do again what was undone"),
-        _key("j,down", "move(1)", "next pair", "next", "The next pair"),
-        _key("k,up", "move(-1)", "previous pair", "previous", "The pair before"),
-        _key("pagedown,ctrl+d", "page(1)", "a page on", "page_down", "A page of pairs on"),
-        _key("pageup,ctrl+u", "page(-1)", "a page back", "page_up", "A page of pairs back"),
-        _key("home", "first", "first pair", "first", "The first pair"),
-        _key("end,G", "last", "last pair", "last", "The last pair"),
-        _key("J,shift+down", "text(1)", "scroll down", "text_down", "Scroll a long text"),
-        _key("K,shift+up", "text(-1)", "scroll up", "text_up", "Scroll a long text back"),
-        _key("l", "list", "list", "list", "Hide or show the list (from 100 columns on)"),
+        _key("a", "accept", "accept", "Accept the pair and go to the next", show=True),
+        _key("r", "reject", "reject", "Reject the pair and go to the next", show=True),
+        _key("e,enter", "edit", "edit", "Edit in place; saving makes a version", show=True),
+        _key("g", "again", "again", "Regenerate the response; both versions are kept", show=True),
+        _key("space", "skip", "skip", "Leave it, on to the next undecided pair", show=True),
+        _key("u", "undo", "undo", "Take the last act back, whatever it was and whenever", show=True),
+        _key("slash", "find", "find", "Full-text search; an empty one ends it", show=True, display="/"),
+        _key("f", "filter", "filter", "Choose which pairs are shown", show=True),
+        _key("U", "redo", "redo", "Do again what was undone"),
+        _key("j,down", "move(1)", "next pair", "The next pair"),
+        _key("k,up", "move(-1)", "previous pair", "The pair before"),
+        _key("pagedown,ctrl+d", "page(1)", "a page on", "A page of pairs on"),
+        _key("pageup,ctrl+u", "page(-1)", "a page back", "A page of pairs back"),
+        _key("home", "first", "first pair", "The first pair"),
+        _key("end,G", "last", "last pair", "The last pair"),
+        _key("J,shift+down", "text(1)", "scroll down", "Scroll a long text"),
+        _key("K,shift+up", "text(-1)", "scroll up", "Scroll a long text back"),
+        _key("E", "external", "edit in your editor", "Edit in $EDITOR"),
+        _key("v", "versions", "versions", "Step through the versions, with a word diff"),
+        _key("x", "choose", "choose version", "Make the version on the screen the one that counts"),
+        _key("d", "near", "near-duplicates", "Near-duplicates beside the pair"),
+        _key("n", "note", "reason, tags, note", "A reason, tags and a note on the verdict"),
+        _key("b", "bulk", "bulk", "Decide all pairs of the filter, after a preview of how many"),
+        _key("t", "thresholds", "thresholds", "Thresholds on histograms, with what they would keep"),
+        _key("o", "order", "order", "Newest, oldest, by score, least certain first"),
+        _key("s", "statistics", "statistics", "Pace, rates and what is left"),
+        _key("l", "list", "list", f"Hide or show the list (from {WIDE} columns on)"),
+        _key("escape", "back", "back", "From a version or a message back to the pair"),
     ]
 
     def on_mount(self) -> None:
@@ -61,23 +75,52 @@ class ReviewScreen(Deciding):
         self.add_class("-list")
         self.start(self.load())
 
+    async def on_unmount(self) -> None:
+        """Verdicts under way reach the disk before the workspace is closed."""
+        self.stop_watching()
+        self.let_go()
+        saving = [act.saved for act in self._acts]
+        if saving:
+            await asyncio.wait(saving, timeout=10)
+
     async def load(self, stay_on: int | None = None) -> None:
         """Read the filter: its first pairs, then all of it; the cursor goes to the first, or to the pair given."""
         self.reading = True
         self.paint()
         chosen, order = self.chosen, self.order
+        await self.note_newest(chosen)
         await self.queue.first(chosen, order)
-        self._acts.clear()
+        self._acts = [act for act in self._acts if not act.saved.done()]
         self.cursor = self.scrolled = 0
         self.list.reset(0)
         self.go(0)
         whole = await self.queue.whole(chosen, order)
         await self.queue.count()
-        if whole:
-            self.reading = False
-            position = None if stay_on is None else self.queue.position(stay_on)
-            self.go(self.cursor if position is None else position)
-            self.list.refresh()
+        if not whole:
+            return
+        self.reading = False
+        position = None if stay_on is None else self.queue.position(stay_on)
+        self.go(self.cursor if position is None else position)
+        self.list.refresh()
+        self.begin_watching()
+        self.index_if_small()
+
+    def go(self, position: int) -> None:
+        """Go to a position and, in a quiet moment, look for what is like the pair there."""
+        super().go(position)
+        self.look_up()
+
+    async def changed(self, pair_id: int | None) -> None:
+        """Show what changed, and let likeness know."""
+        self.wrote()
+        self.near.clear()
+        await super().changed(pair_id)
+        if pair_id is not None:
+            self.reindex(self.queue.row(pair_id), pair_id)
+
+    def show_pair(self, pair_id: int) -> None:
+        """Bring a pair under the cursor."""
+        Deciding.show_pair(self, pair_id)
 
     def action_move(self, steps: int) -> None:
         """To another pair."""
@@ -110,8 +153,10 @@ class ReviewScreen(Deciding):
         self.call_after_refresh(self._resized)
 
     def on_pair_list_picked(self, message: PairList.Picked) -> None:
-        """A click on the list."""
+        """A click on the list; a double click edits."""
         self.go(message.position)
+        if message.twice:
+            self.action_edit()
 
     def on_pair_list_scrolled(self) -> None:
         """The mouse wheel on the list."""

@@ -13,8 +13,8 @@ from pairsmith.pairs.store.verdicts import decide
 from ..text import line
 from ..widgets.line import Piece
 from ..widgets.pair_list import MARKS, STYLES
-from .review_base import ReviewBase
 from .review_queue import VerdictName
+from .review_watch import Watching
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Act:
     saved: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Deciding(ReviewBase):
+class Deciding(Watching):
     """a, r, space, u, U."""
 
     def __init__(self) -> None:
@@ -82,6 +82,7 @@ class Deciding(ReviewBase):
             self.list.repaint(act.position)
             self.go(act.position)
             raise
+        self.wrote()
         self.queue.end_waiting(row.id)
         self.queue.set_verdict(row.id, verdict)
         if tags or note or reason:

@@ -90,6 +90,11 @@ class PairList(Widget):
         if 0 <= y < self.size.height:
             self.refresh(Region(0, y, self.size.width, 1))
 
+    def shift(self, lines: int) -> None:
+        """So many lines came in before the first: what is on the screen stays there."""
+        self._top += lines
+        self.cursor += lines
+
     def reset(self, position: int) -> None:
         """Draw all of another list."""
         self.cursor = position

@@ -1,0 +1,265 @@
+"""Editing, regenerating, and looking through the versions of a pair with a word diff."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pairsmith.pairs.store.edits import choose_version, edit_pair
+from pairsmith.pairs.store.pair_rows import Version, get_pair, get_versions
+from pairsmith.pairs.word_diff import word_diff
+
+from ..text import safe, wrap_safe
+from ..widgets.line import Piece
+from ..widgets.lines import Row
+from ..widgets.scores import age
+from .review_base import ReviewBase
+
+if TYPE_CHECKING:
+    from .edit_pair import Texts
+
+_DIFFED = 20_000
+
+
+class Versions(ReviewBase):
+    """e E g v x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._versions: list[Version] = []
+        self._version = 0
+        self._asking: set[int] = set()
+
+    async def changed(self, pair_id: int | None) -> None:
+        """Show what changed (the screen's)."""
+        raise NotImplementedError
+
+    @property
+    def looking(self) -> bool:
+        """Whether a version is on the screen instead of the pair."""
+        return bool(self._versions)
+
+    def left_pair(self) -> None:
+        """Another pair: its chosen version is shown."""
+        self._versions = []
+
+    def paint_pair(self) -> None:
+        """The version under the eyes, else the pair."""
+        if not self._versions or self.current is None:
+            super().paint_pair()
+            return
+        width, height = self.pane.size
+        head, body = version_rows(self._versions, self._version, self.current.version_id, width)
+        room = max(1, height - len(head))
+        self._most = max(0, len(body) - room)
+        self.scrolled = min(self.scrolled, self._most)
+        self.pane.show_rows([*head, *body[self.scrolled : self.scrolled + room]])
+
+    def action_edit(self) -> None:
+        """Edit in place."""
+        self.start(self._edit())
+
+    async def _edit(self) -> None:
+        from .edit_pair import EditScreen
+
+        row = self.current
+        if row is None:
+            self.say_plain("There is no pair here to edit")
+            return
+        if self.workspace.readonly:
+            self.complain("this workspace is open for reading only")
+            return
+        texts = await self._texts(row.id)
+        if not texts.small:
+            self.say_plain("This text is too long to edit here: E opens it in your editor")
+            return
+
+        def edited(typed: Texts | None) -> None:
+            if typed is not None:
+                self.start(self._save_edit(row.id, typed))
+
+        self.app.push_screen(EditScreen(row.id, texts), edited)
+
+    async def _texts(self, pair_id: int) -> Texts:
+        from .edit_pair import Texts
+
+        pair = await self.workspace.aread(lambda conn: get_pair(conn, pair_id))
+        return Texts(pair.instruction, pair.input, pair.output)
+
+    async def _save_edit(self, pair_id: int, texts: Texts) -> None:
+        await self.workspace.awrite(
+            lambda conn: edit_pair(
+                conn, pair_id, instruction=texts.instruction, input=texts.input, output=texts.output
+            )
+        )
+        self._versions = []
+        await self.changed(pair_id)
+        self.say_plain(f"#{pair_id:03} edited, undecided again · v compares · u takes it back")
+
+    def action_external(self) -> None:
+        """Edit in $EDITOR."""
+        self.start(self._external())
+
+    async def _external(self) -> None:
+        from .external_editor import edit_outside
+
+        row = self.current
+        if row is None:
+            self.say_plain("There is no pair here to edit")
+            return
+        if self.workspace.readonly:
+            self.complain("this workspace is open for reading only")
+            return
+        before = await self._texts(row.id)
+        after = await edit_outside(self.app, before, self.session.env)
+        if after == before:
+            self.say_plain("Nothing was changed")
+            return
+        await self._save_edit(row.id, after)
+
+    def action_again(self) -> None:
+        """Ask the generator for another response; both versions are kept."""
+        row = self.current
+        if row is None:
+            self.say_plain("There is no pair here to regenerate")
+        elif row.id in self._asking:
+            self.say_plain(f"#{row.id:03} is being regenerated already")
+        elif self.workspace.readonly:
+            self.complain("this workspace is open for reading only")
+        else:
+            self._asking.add(row.id)
+            self.say_plain(f"#{row.id:03}: asking {self.session.generator} …")
+            self.start(self._again(row.id))
+
+    async def _again(self, pair_id: int) -> None:
+        from pairsmith.pairs.regenerate import regenerate
+
+        try:
+            settings = await self.session.backend_settings()
+            await regenerate(self.workspace, pair_id, settings, generator=self.session.generator)
+        finally:
+            self._asking.discard(pair_id)
+        row = self.current
+        if row is not None and row.id == pair_id:
+            await self.changed(pair_id)
+            self.say_plain(f"#{pair_id:03} has a new response · v compares, x chooses · u takes it back")
+        else:
+            await self.queue.refresh([pair_id])
+            self.list.refresh()
+            self.say_plain(f"#{pair_id:03} has a new response")
+
+    def action_versions(self) -> None:
+        """The version before the one on the screen, then the others in turn."""
+        row = self.current
+        if row is None or row.versions < 2:
+            self.say_plain("There is one version only: e or g makes another")
+            return
+        if self._versions:
+            self._version = (self._version - 1) % len(self._versions)
+            self.scrolled = 0
+            self.paint_pair()
+            return
+        self.start(self._look(row.id, row.version_id))
+
+    async def _look(self, pair_id: int, chosen: int) -> None:
+        versions = await self.workspace.aread(lambda conn: get_versions(conn, pair_id))
+        row = self.current
+        if row is None or row.id != pair_id or len(versions) < 2:
+            return
+        at = next((n for n, version in enumerate(versions) if version.id == chosen), len(versions) - 1)
+        self._versions, self._version, self.scrolled = versions, at, 0
+        self.paint_pair()
+
+    def action_choose(self) -> None:
+        """Make the version on the screen the one that counts."""
+        row = self.current
+        if row is None or not self._versions:
+            self.say_plain("v shows the versions first; x then chooses the one on the screen")
+            return
+        version = self._versions[self._version]
+        if version.id == row.version_id:
+            self.say_plain(f"version {version.number} counts already")
+            return
+        self.start(self._choose(row.id, version))
+
+    async def _choose(self, pair_id: int, version: Version) -> None:
+        await self.workspace.awrite(lambda conn: choose_version(conn, pair_id, version.id))
+        self._versions = []
+        await self.changed(pair_id)
+        self.say_plain(f"version {version.number} of #{pair_id:03} counts now · u takes it back")
+
+    def action_back(self) -> None:
+        """From the versions back to the pair."""
+        self._versions = []
+        self.scrolled = 0
+        self._said = None
+        self.paint()
+        if not asyncio.get_running_loop().is_closed():
+            self.list.refresh()
+
+
+def version_rows(
+    versions: Sequence[Version], at: int, chosen: int, width: int
+) -> tuple[list[Row], list[Row]]:
+    """A version with what changed since the one before it: heading, and text with added and removed words marked."""
+    version, before = versions[at], versions[at - 1] if at else None
+    counts = "the one that counts" if version.id == chosen else "x makes it count"
+    compared = f"compared with version {before.number}" if before else "the first version"
+    head: list[Row] = [
+        (
+            Piece(f" version {version.number} of {len(versions)}", "strong"),
+            Piece(f" · {version.maker}, {age(version.created_at)} · {compared} · {counts}", "quiet"),
+        ),
+        (),
+    ]
+    body: list[Row] = []
+    for name in ("instruction", "input", "output"):
+        new = getattr(version, name)
+        old = getattr(before, name) if before else new
+        if not new and not old:
+            continue
+        label = "response" if name == "output" else name
+        body += [
+            (Piece(f" {label}", "quiet"), Piece("" if old != new or not before else "  unchanged", "quiet"))
+        ]
+        body += diff_rows(old[:_DIFFED], new[:_DIFFED], width - 4)
+        body.append(())
+    return head, body
+
+
+_MARK = {"added": ("{+", "+}", "good"), "removed": ("[-", "-]", "bad"), "same": ("", "", "")}
+
+
+def diff_rows(before: str, after: str, width: int) -> list[Row]:
+    """The newer text with {+added+} and [-removed-] words, wrapped; marks, not colour alone."""
+    rows: list[list[Piece]] = [[Piece("  ")]]
+    used = 0
+    for change in word_diff(before, after):
+        opening, closing, style = _MARK[change.kind]
+        text = opening + safe(change.text) + closing
+        for number, part in enumerate(text.split("\n")):
+            if number:
+                rows.append([Piece("  ")])
+                used = 0
+            while part:
+                fitting = _fitting(part, width - used)
+                if not fitting and used:
+                    rows.append([Piece("  ")])
+                    used = 0
+                    part = part.lstrip(" ")
+                    continue
+                from rich.cells import cell_len
+
+                rows[-1].append(Piece(fitting, style))
+                used += cell_len(fitting)
+                part = part[len(fitting) :]
+    return [tuple(row) for row in rows]
+
+
+def _fitting(text: str, room: int) -> str:
+    """The beginning of the text that fits, ending after a word where there is one."""
+    if room < 4:
+        return ""
+    first = wrap_safe(text, room)[0]
+    return text[: len(first)] if text.startswith(first) else text[: max(1, room // 2)]
