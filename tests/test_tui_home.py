@@ -11,7 +11,6 @@ from pairsmith.pairs.store.stats import count_verdicts
 
 from .brains import DefectiveLists
 from .generation import make_workspace
-from .servers.nim import NimServer
 from .servers.ollama import OllamaServer
 from .tui_pilot import NARROW, WIDE, application, environment, screen_text, type_text, until, until_shown
 
@@ -125,8 +124,9 @@ async def test_try_it_writes_pairs_with_a_model_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    async with NimServer() as _, OllamaServer(brain=DefectiveLists(seed=3, chance=0)) as server:
-        async with application(environment(tmp_path, OLLAMA_HOST=server.url)) as (app, pilot):
+    async with OllamaServer(brain=DefectiveLists(seed=3, chance=0)) as server:
+        env = environment(tmp_path, OLLAMA_HOST=server.url)
+        async with application(env) as (app, pilot):
             await until_shown(pilot, "Try it now")
             await pilot.press("enter")
             await until_shown(pilot, "✓ done", 40)

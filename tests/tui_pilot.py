@@ -1,4 +1,4 @@
-"""What the tests of the application's places share: the application with a pilot, waiting for a state, the screen as text."""
+"""What the tests of the application's places share: a pilot, waiting for a state, the screen as text."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -148,6 +148,25 @@ def set_quota(conn: sqlite3.Connection, topic_id: int, quota: int | None) -> Non
     share = "an even share" if quota is None else str(quota)
     entry = journal.begin(conn, "topic", f"quota of topic {topic.name}: {share}")
     _change(conn, entry, [topic_id], "quota = ?", (quota,))
+
+
+def share_out(conn: sqlite3.Connection, quotas: Mapping[int, int | None]) -> None:
+    """`set_quota` for many topics, as one act. Raises TopicError."""
+    changed: dict[int | None, list[int]] = {}
+    present = {topic.id: topic.quota for topic in list_topics(conn)}
+    for topic_id, quota in quotas.items():
+        _check_quota(quota)
+        if topic_id not in present:
+            raise TopicError(f"there is no topic {topic_id}", "List them: pairsmith topics WORKSPACE")
+        if present[topic_id] != quota:
+            changed.setdefault(quota, []).append(topic_id)
+    if not changed:
+        return
+    entry = journal.begin(conn, "topic", f"quotas of {sum(map(len, changed.values()))} topics")
+    journal.note_before(conn, entry, "topic", [topic for ids in changed.values() for topic in ids])
+    for quota, ids in changed.items():
+        conn.executemany("UPDATE topic SET quota = ? WHERE id = ?", [(quota, topic_id) for topic_id in ids])
+    journal.note_after(conn, entry, "topic")
 
 
 def prune_topic(conn: sqlite3.Connection, topic_id: int) -> list[int]:

@@ -1,0 +1,150 @@
+"""The Topics place: the tree, quotas by arrows, the price before it is paid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
+from pairsmith.pairs.store.topics import list_topics
+from pairsmith.pairs.store.workspace import Workspace
+from pairsmith.tui.screens.topics import TopicsScreen
+
+from .brains import DefectiveLists
+from .generation import REWARD, make_workspace
+from .servers.nim import NimServer
+from .tui_pilot import NARROW, WIDE, application, environment, screen_text, type_text, until, until_shown
+
+FIVE = ["Branching", "Merging", "Committing", "Remote repositories", "Resolving conflicts"]
+
+
+def names(workspace: Workspace) -> list[str]:
+    return [topic.name for topic in workspace.read(list_topics)]
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_the_tree_is_shown_with_shares_and_the_price_of_the_run(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    workspace = make_workspace(tmp_path, judge=REWARD, topics=FIVE)
+    workspace.write(lambda conn: write_plan(conn, RunPlan(500)))
+    async with (
+        NimServer() as server,
+        application(environment(tmp_path, server), workspace, size=size, start="topics") as (
+            app,
+            pilot,
+        ),
+    ):
+        await until_shown(pilot, "This run: about 1,051 calls")
+        shown = screen_text(app)
+        print(shown)
+        for text in (
+            "asked 500 · planned 500",
+            "Resolving conflicts",
+            "35 lists, 516 responses, 500 scores",
+            "no time limit",
+        ):
+            assert text in shown
+        assert server.completions == 0 if hasattr(server, "completions") else True
+
+
+async def test_topics_are_added_renamed_pruned_and_undone_by_keys(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, topics=FIVE[:2])
+    async with application(environment(tmp_path), workspace, start="topics") as (_, pilot):
+        await until_shown(pilot, "Merging")
+        await pilot.press("plus")
+        await type_text(pilot, "Tags and releases")
+        await pilot.press("enter")
+        await until(pilot, lambda: names(workspace) == ["Branching", "Merging", "Tags and releases"])
+        await until_shown(pilot, "Tags and releases")
+        await pilot.press("down", "enter")
+        await until_shown(pilot, "Another name")
+        await pilot.press("ctrl+u", *("ctrl+w",) * 3)
+        await type_text(pilot, "Joining")
+        await pilot.press("enter")
+        await until(pilot, lambda: "Joining" in names(workspace))
+        await pilot.press("i")
+        await until_shown(pilot, "inside Joining")
+        await type_text(pilot, "Conflicts")
+        await pilot.press("enter")
+        await until(
+            pilot, lambda: names(workspace) == ["Branching", "Joining", "Conflicts", "Tags and releases"]
+        )
+        await until_shown(pilot, "▾ Joining")
+        await pilot.press("x")
+        await until_shown(pilot, "1 topics are below it")
+        await pilot.press("y")
+        await until(pilot, lambda: names(workspace) == ["Branching", "Tags and releases"])
+        await pilot.press("u")
+        await until(
+            pilot, lambda: names(workspace) == ["Branching", "Joining", "Conflicts", "Tags and releases"]
+        )
+
+
+async def test_a_name_that_is_there_already_is_refused_in_the_box(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, topics=FIVE[:2])
+    async with application(environment(tmp_path), workspace, start="topics") as (_, pilot):
+        await until_shown(pilot, "Merging")
+        await pilot.press("plus")
+        await type_text(pilot, "merging")
+        await pilot.press("enter")
+        await until_shown(pilot, "has that name already")
+        await pilot.press("escape")
+        assert names(workspace) == FIVE[:2]
+
+
+async def test_arrows_change_quotas_as_one_act_and_asked_follows(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, topics=FIVE)
+    workspace.write(lambda conn: write_plan(conn, RunPlan(500)))
+    async with application(environment(tmp_path), workspace, start="topics") as (app, pilot):
+        await until_shown(pilot, "planned 500")
+        await pilot.press("right", "right", "down", "left")
+        await until_shown(pilot, "asked 515 · planned 515")
+
+        def quotas() -> list[int | None]:
+            return [topic.quota for topic in workspace.read(list_topics)]
+
+        await until(pilot, lambda: quotas() == [120, 95, 100, 100, 100])
+        assert workspace.read(read_plan).pairs == 515
+        screen = app.screen
+        assert isinstance(screen, TopicsScreen)
+        assert screen.shares.planned == 515
+        await pilot.press("u")
+        await until(pilot, lambda: quotas() == [None] * 5)
+        await pilot.press("U")
+        await until(pilot, lambda: quotas() == [120, 95, 100, 100, 100])
+        await pilot.press("equals_sign")
+        await until(pilot, lambda: quotas() == [None] * 5)
+
+
+async def test_limits_are_asked_for_checked_and_kept(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, topics=FIVE)
+    async with application(environment(tmp_path), workspace, start="topics") as (_, pilot):
+        await until_shown(pilot, "no time limit")
+        await pilot.press("m")
+        await until_shown(pilot, "The most that one start may spend")
+        await type_text(pilot, "many")
+        await pilot.press("enter")
+        await until_shown(pilot, "is a whole number from 1")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "1,200")
+        await pilot.press("enter")
+        await until_shown(pilot, "limits: 1,200 calls · no token limit")
+        assert workspace.read(read_plan).limits.calls == 1200
+
+
+async def test_the_generator_suggests_topics_and_generate_begins_from_here(tmp_path: Path) -> None:
+    async with NimServer(DefectiveLists(seed=2, chance=0)) as server:
+        workspace = make_workspace(tmp_path)
+        workspace.write(lambda conn: write_plan(conn, RunPlan(10)))
+        async with application(environment(tmp_path, server), workspace, start="topics") as (_, pilot):
+            await until_shown(pilot, "No topics yet.")
+            await pilot.press("s")
+            await until_shown(pilot, "Suggest topics")
+            await pilot.press("enter")
+            await until_shown(pilot, "Resolving conflicts")
+            assert names(workspace) == FIVE
+            await pilot.press("g")
+            await until_shown(pilot, "[4 Generate]")
+            await until_shown(pilot, "✓ done")

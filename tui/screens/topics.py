@@ -1,0 +1,432 @@
+"""Topics: the tree, what each gets of the next run, and what that run will cost, before anything is spent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from textual.binding import Binding
+from textual.widget import Widget
+
+from pairsmith.backends.errors import BackendError
+from pairsmith.pairs.errors import PairsmithError
+from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
+from pairsmith.pairs.store.driver import sqlite3
+from pairsmith.pairs.store.topics import (
+    Topic,
+    add_topic,
+    list_topics,
+    prune_topic,
+    rename_topic,
+    share_out,
+)
+
+from ..text import line
+from ..widgets.line import Piece, spread
+from ..widgets.lines import Lines, Row, plain
+from ..widgets.pick_list import Entry, PickList
+from ..working import begin
+from .ask import AskYes, FormScreen, Text, Values, whole_number
+from .base import PlaceScreen
+from .planning import estimate_lines, limits_form, limits_text, said_estimate
+from .topics_rows import Shares, moved_share, shares_of, step_of, topic_entries
+
+if TYPE_CHECKING:
+    from ..app import PairsmithApp
+
+KEEP_AFTER_S = 0.4
+"""How long the arrows rest before the shares they made are kept, as one act."""
+
+
+class TopicsScreen(PlaceScreen):
+    """See the module."""
+
+    PLACE = "topics"
+    CSS = """
+    TopicsScreen #head { height: 2; margin: 1 0 0 0; }
+    TopicsScreen #price { height: 4; margin: 1 0 0 0; }
+    """
+    BINDINGS = [  # noqa: RUF012 - Textual's own declaration
+        Binding("plus,a", "add(False)", "add", key_display="+", id="topics.add", tooltip="Add a topic beside this one"),
+        Binding("i", "add(True)", "add inside", show=False, id="topics.inside", tooltip="Add a topic inside this one"),
+        Binding("enter", "rename", "rename", id="topics.rename", tooltip="Give the topic another name"),
+        Binding("x", "prune", "prune", id="topics.prune", tooltip="Take it out with all below it; its pairs stay"),
+        Binding("right,l", "quota(1)", "more", key_display="→", show=False, id="topics.more", tooltip="A larger quota"),
+        Binding("left,h", "quota(-1)", "quota", key_display="←/→", id="topics.less", tooltip="Change the quota"),
+        Binding("equals_sign", "even", "even", key_display="=", show=False, id="topics.even", tooltip="Equal quotas"),
+        Binding("n", "number", "number", id="topics.number", tooltip="How many pairs the next run makes"),
+        Binding("s", "suggest", "suggest", id="topics.suggest", tooltip="Let the generator suggest more topics"),
+        Binding("g", "generate", "generate", id="topics.generate", tooltip="Start the run that is described below"),
+        Binding("m", "limits", "limits", show=False, id="topics.limits", tooltip="Most calls, tokens, money and time"),
+        Binding("space", "fold", "fold", show=False, id="topics.fold", tooltip="Hide or show what is below a topic"),
+        Binding("u", "undo(True)", "undo", show=False, id="topics.undo", tooltip="Take the last act back"),
+        Binding("U", "undo(False)", "redo", show=False, id="topics.redo", tooltip="Do again what was undone"),
+        Binding("j,down", "move(1)", "next", show=False, id="topics.next", tooltip="The next topic"),
+        Binding("k,up", "move(-1)", "previous", show=False, id="topics.previous", tooltip="The topic before"),
+        Binding("pagedown", "move(10)", "on", show=False, id="topics.on", tooltip="Ten topics on"),
+        Binding("pageup", "move(-10)", "back", show=False, id="topics.back", tooltip="Ten topics back"),
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.topics: Sequence[Topic] = ()
+        self.plan = RunPlan()
+        self.shares = Shares({}, {})
+        self._price = "…"
+        self._folded: frozenset[int] = frozenset()
+        self._pending: dict[int, int] | None = None
+        self._kept_at = 0
+        self._domain = ""
+        self._asking = False
+
+    def body(self) -> Iterable[Widget]:
+        """Domain and numbers; the tree; the price."""
+        yield Lines(id="head")
+        yield PickList(id="tree")
+        yield Lines(id="price")
+
+    @property
+    def _app(self) -> PairsmithApp:
+        return cast("PairsmithApp", self.app)
+
+    @property
+    def tree_list(self) -> PickList:
+        """The tree."""
+        return self.query_one("#tree", PickList)
+
+    @property
+    def current(self) -> Topic | None:
+        """The topic under the cursor."""
+        here = self.tree_list.current
+        return next((topic for topic in self.topics if str(topic.id) == here), None)
+
+    @property
+    def text(self) -> str:
+        """What is on the screen, for tests."""
+        head, price = (plain(self.query_one(name, Lines).rows) for name in ("#head", "#price"))
+        return "\n".join([head, self.tree_list.text, price])
+
+    def on_screen_resume(self) -> None:
+        """Others may have changed the tree."""
+        super().on_screen_resume()
+        begin(self, self.read, group="read")
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self.call_after_refresh(self.paint)
+
+    def show_session(self) -> None:
+        """Another generator has another price."""
+        super().show_session()
+        if self.is_mounted and self.is_current:
+            begin(self, self._read_price, group="price")
+
+    async def read(self) -> None:
+        """Read tree and plan, then the price."""
+        workspace = self.session.workspace
+        if workspace is None:
+            return
+        try:
+            self.topics, self.plan = await workspace.aread(lambda conn: (list_topics(conn), read_plan(conn)))
+            self._domain = await workspace.aread(workspace_domain)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+            return
+        self._pending = None
+        self.shares = shares_of(self.topics, self.plan.pairs)
+        self.paint()
+        begin(self, self._read_price, group="price")
+
+    async def _read_price(self) -> None:
+        if self.session.workspace is None:
+            return
+        try:
+            self._price = await said_estimate(self.session, replace(self.plan, pairs=max(1, self._asked)))
+        except (PairsmithError, BackendError) as error:
+            self._price = str(error)
+        self.paint()
+
+    @property
+    def _asked(self) -> int:
+        return sum(self._pending.values()) if self._pending is not None else self.plan.pairs
+
+    def paint(self) -> None:
+        """Paint all three."""
+        head, price = self.query_one("#head", Lines), self.query_one("#price", Lines)
+        width = head.size.width
+        if not width:
+            return
+        planned = self.shares.planned if self.topics else self.plan.pairs
+        numbers = f"asked {self._asked:,} · planned {planned:,} "
+        domain = line(self._domain, max(10, width - len(numbers) - 3))
+        head.show_rows([tuple(spread(width, [Piece(f" {domain}", "strong")], [Piece(numbers, "quiet")])), ()])
+        if self.topics:
+            self.tree_list.show_entries(topic_entries(self.topics, self.shares, self._folded, width))
+        else:
+            self.tree_list.show_entries(empty_entries())
+        price.show_rows(self._price_rows(width))
+
+    def _price_rows(self, width: int) -> list[Row]:
+        rows: list[Row] = [
+            (Piece(f" {text}"),) for text in estimate_lines(self._price.split(" limits: ")[0], width - 2)
+        ]
+        rows = rows[:3]
+        limits = f" limits: {limits_text(self.plan.limits)}"
+        return [*rows, tuple(spread(width, [Piece(limits, "quiet")], [Piece("m changes them ", "accent")]))]
+
+    def action_move(self, steps: int) -> None:
+        """Move the cursor."""
+        self.tree_list.move(steps)
+
+    def on_pick_list_picked(self, event: PickList.Picked) -> None:
+        """A second click renames."""
+        event.stop()
+        if event.twice:
+            self.action_rename()
+
+    def action_fold(self) -> None:
+        """Hide or show what is below."""
+        topic = self.current
+        if topic is not None and any(other.parent_id == topic.id for other in self.topics):
+            self._folded = self._folded ^ {topic.id}
+            self.paint()
+
+    def action_add(self, inside: bool) -> None:
+        """Ask for a name."""
+        topic = self.current
+        parent = None if topic is None else topic.id if inside else topic.parent_id
+
+        async def do(values: Values) -> str | None:
+            name = values["name"]
+            quota = usual_quota(self.topics)
+            await self._write(lambda conn: add_topic(conn, name, parent_id=parent, quota=quota))
+            return None
+
+        above = next((other.name for other in self.topics if other.id == parent), None)
+        where = f"A new topic inside {line(above, 40)}" if above is not None else "A new topic"
+        self.app.push_screen(FormScreen(where, [Text("name", "name")], do))
+
+    def action_rename(self) -> None:
+        """Ask for another name."""
+        topic = self.current
+        if topic is None:
+            return
+
+        async def do(values: Values) -> str | None:
+            await self._write(lambda conn: rename_topic(conn, topic.id, values["name"]))
+            return None
+
+        self.app.push_screen(FormScreen("Another name", [Text("name", "name", topic.name)], do))
+
+    def action_prune(self) -> None:
+        """Take a topic out."""
+        if self.current is not None:
+            begin(self, self._prune, self.current, group="prune")
+
+    async def _prune(self, topic: Topic) -> None:
+        below = sum(topic.name in other.path and other.depth > topic.depth for other in self.topics)
+        if below and not await self.app.push_screen_wait(
+            AskYes(
+                f"Take out {line(topic.name, 50)}?",
+                [f"{below} topics are below it. Pairs stay; u takes it back."],
+            )
+        ):
+            return
+        with contextlib.suppress(PairsmithError):
+            await self._write(lambda conn: prune_topic(conn, topic.id))
+            self.notify(f"Took out {topic.name} · u takes it back")
+
+    def action_quota(self, sign: int) -> None:
+        """Change a leaf's share at once; what the arrows made is kept when they rest."""
+        topic = self.current
+        if topic is None or topic.id not in self.shares.leaves:
+            if topic is not None:
+                self.notify("Its topics have the quotas: go to one of them")
+            return
+        now = self.shares.leaves[topic.id]
+        by = step_of(now if sign > 0 else max(0, now - 1)) * sign
+        self._pending = moved_share(self.shares.leaves, topic.id, by)
+        self._show_pending()
+        self._kept_at += 1
+        turn = self._kept_at
+        self.set_timer(KEEP_AFTER_S, lambda: self._keep_soon(turn))
+
+    def action_even(self) -> None:
+        """Equal quotas."""
+        leaves = dict.fromkeys(self.shares.leaves)
+        if leaves:
+            begin(self, self._share_out, leaves, None, group="keep")
+
+    def _show_pending(self) -> None:
+        assert self._pending is not None
+        topics = [replace(topic, quota=self._pending.get(topic.id, topic.quota)) for topic in self.topics]
+        self.topics = topics
+        self.shares = shares_of(topics, self._asked)
+        self.paint()
+
+    def _keep_soon(self, turn: int) -> None:
+        if turn == self._kept_at and self._pending is not None:
+            begin(self, self._keep, group="keep")
+
+    async def _keep(self) -> None:
+        if self._pending is not None:
+            await self._share_out(dict(self._pending), max(1, sum(self._pending.values())))
+
+    async def _share_out(self, quotas: dict[int, int | None], pairs: int | None) -> None:
+        plan = self.plan if pairs is None else replace(self.plan, pairs=pairs)
+
+        def store(conn: sqlite3.Connection) -> None:
+            share_out(conn, quotas)
+            write_plan(conn, plan)
+
+        with contextlib.suppress(PairsmithError):
+            await self._write(store)
+
+    def action_number(self) -> None:
+        """Ask how many pairs."""
+
+        async def do(values: Values) -> str | None:
+            pairs = whole_number(values["pairs"], "The number of pairs")
+            plan = replace(self.plan, pairs=pairs)
+            await self._write(lambda conn: write_plan(conn, plan))
+            return None
+
+        async def say(values: Values) -> str:
+            pairs = whole_number(values["pairs"], "The number of pairs")
+            return await said_estimate(self.session, replace(self.plan, pairs=pairs))
+
+        fields = [Text("pairs", "pairs", str(self.plan.pairs))]
+        self.app.push_screen(FormScreen("How many pairs shall the next run make?", fields, do, say=say))
+
+    def action_limits(self) -> None:
+        """Ask for limits."""
+
+        async def keep(plan: RunPlan) -> None:
+            await self._write(lambda conn: write_plan(conn, plan))
+
+        self.app.push_screen(limits_form(self.plan, keep))
+
+    def action_suggest(self) -> None:
+        """Ask the generator for more topics."""
+
+        async def do(values: Values) -> str | None:
+            count = whole_number(values["count"], "The number of topics")
+            if count > 100:
+                return "At most 100 at once"
+            begin(self, self._suggest, count, group="suggest")
+            return None
+
+        intro = f"{line(self.session.generator, 60)} is asked for topics besides those that are here: a call or a few."
+        self.app.push_screen(FormScreen("Suggest topics", [Text("count", "how many", "5")], do, intro=intro))
+
+    async def _suggest(self, count: int) -> None:
+        workspace = self.session.workspace
+        assert workspace is not None
+        if self._app.jobs.running:
+            self.notify("A job is under way: stop it first (4, then P)", severity="warning")
+            return
+        await asyncio.to_thread(importlib.import_module, "pairsmith.pairs.topic_suggestions")
+        from pairsmith.pairs.limits import LimitReached
+        from pairsmith.pairs.topic_suggestions import add_suggested_topics
+
+        self.notify(f"Asking {self.session.generator} for {count} topics…", timeout=60)
+        try:
+            around = await self.session.surroundings()
+            names = await add_suggested_topics(
+                workspace,
+                around.settings,
+                count,
+                limits=self.plan.limits,
+                generator=around.user.generator,
+                on_wait=lambda text: self.notify(text, timeout=60),
+            )
+        except LimitReached as reached:
+            self.notify(f"Stopped: the limit of {reached.what} is reached", severity="warning")
+        except (PairsmithError, BackendError) as error:
+            self.notify(str(error), severity="error", timeout=15)
+        else:
+            self.notify(f"{len(names)} new topics" if names else "The generator named nothing new")
+            await self._share_with(names)
+        await self.read()
+
+    async def _share_with(self, names: Sequence[str]) -> None:
+        """Where topics have quotas, those that were suggested get one too: without it they would get nothing."""
+        quota, workspace = usual_quota(self.topics), self.session.workspace
+        if quota is None or workspace is None:
+            return
+
+        def store(conn: sqlite3.Connection) -> None:
+            share_out(conn, {t.id: quota for t in list_topics(conn) if t.name in names and t.quota is None})
+
+        await workspace.awrite(store)
+
+    def action_generate(self) -> None:
+        """Start the run."""
+        begin(self, self._generate, group="generate")
+
+    async def _generate(self) -> None:
+        if self._app.jobs.running:
+            await self._app.action_place("generate")
+            return
+        if self._pending is not None:
+            await self._keep()
+        self._app.jobs.start_generate(self.plan)
+        await self._app.action_place("generate")
+
+    def action_undo(self, back: bool) -> None:
+        """Undo or redo the last act of the workspace."""
+        begin(self, self._undo, back, group="undo")
+
+    async def _undo(self, back: bool) -> None:
+        from pairsmith.pairs.store.journal import redo, undo
+
+        workspace = self.session.workspace
+        assert workspace is not None
+        try:
+            entry = await workspace.awrite(undo if back else redo)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+            return
+        none = "Nothing to undo" if back else "Nothing to redo"
+        self.notify(none if entry is None else f"{'Undone' if back else 'Done again'}: {entry.label}")
+        await self.read()
+
+    async def _write(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Write, say what does not work, read again. Raises PairsmithError after saying it."""
+        workspace = self.session.workspace
+        assert workspace is not None
+        try:
+            await workspace.awrite(work)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+            raise
+        finally:
+            await self.read()
+
+
+def usual_quota(topics: Sequence[Topic]) -> int | None:
+    """The mean quota of those that have one; None where none has."""
+    quotas = [topic.quota for topic in topics if topic.quota]
+    return round(sum(quotas) / len(quotas)) if quotas else None
+
+
+def workspace_domain(conn: sqlite3.Connection) -> str:
+    """What the workspace is about."""
+    from pairsmith.pairs.store.meta import get_meta
+
+    return get_meta(conn, "domain") or ""
+
+
+def empty_entries() -> list[Entry]:
+    """What stands in the place of a tree."""
+    rows = [
+        ((Piece("No topics yet.", "strong"),), ()),
+        ((Piece("s  ", "accent"), Piece("the generator suggests some")),),
+        ((Piece("+  ", "accent"), Piece("you name one")),),
+        ((Piece("g  ", "accent"), Piece("generate does both: topics are suggested first")),),
+    ]
+    return [Entry(f"empty-{n}", entry, pickable=False) for n, entry in enumerate(rows)]

@@ -1,0 +1,88 @@
+"""The tree of topics as lines: names, how many pairs each gets of the next run, and what is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pairsmith.pairs.quota import share
+from pairsmith.pairs.store.topics import Topic
+
+from ..text import fill, line
+from ..widgets.line import Piece
+from ..widgets.meters import bar
+from ..widgets.pick_list import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How the pairs of the next run are shared out: each leaf's share, and the sum of what is below a parent."""
+
+    leaves: Mapping[int, int]
+    sums: Mapping[int, int]
+
+    @property
+    def planned(self) -> int:
+        """All of them."""
+        return sum(self.leaves.values())
+
+
+def shares_of(topics: Sequence[Topic], asked: int) -> Shares:
+    """As a run would deal them: by quotas where there are any, else evenly."""
+    parents = {topic.parent_id for topic in topics}
+    leaves = [topic for topic in topics if topic.id not in parents]
+    dealt = share(asked, {topic.id: float(topic.quota or 0) for topic in leaves})
+    above = {topic.id: topic.parent_id for topic in topics}
+    sums: dict[int, int] = {}
+    for leaf in leaves:
+        at = above[leaf.id]
+        while at is not None:
+            sums[at] = sums.get(at, 0) + dealt[leaf.id]
+            at = above.get(at)
+    return Shares(dealt, sums)
+
+
+def moved_share(shares: Mapping[int, int], topic_id: int, by: int) -> dict[int, int]:
+    """The leaves' shares after one of them was changed; the others stay as they are."""
+    changed = dict(shares)
+    changed[topic_id] = max(0, changed[topic_id] + by)
+    return changed
+
+
+def step_of(share_now: int) -> int:
+    """How much one key press changes a share: 1 for small ones, rounder for large ones."""
+    return 1 if share_now < 20 else 5 if share_now < 100 else 10 if share_now < 1000 else 100
+
+
+def topic_entries(topics: Sequence[Topic], shares: Shares, folded: frozenset[int], width: int) -> list[Entry]:
+    """One line for each topic that is not folded away."""
+    parents = {topic.parent_id for topic in topics}
+    most = max([*shares.leaves.values(), *shares.sums.values()], default=1)
+    hidden: set[int] = set()
+    found: list[Entry] = []
+    width -= 4
+    name = min(44, max(20, width // 2))
+    for topic in topics:
+        if topic.parent_id in hidden or topic.parent_id in folded:
+            hidden.add(topic.id)
+            continue
+        leaf = topic.id not in parents
+        mark = "  " if leaf else "▸ " if topic.id in folded else "▾ "
+        number = shares.leaves.get(topic.id, 0) if leaf else shares.sums.get(topic.id, 0)
+        there = f"{topic.pairs:,} there" if topic.pairs else ""
+        room = width - name - 9 - 12
+        meter = bar(number, most, max(5, room)) if topic.depth == 0 and room >= 6 else ""
+        found.append(
+            Entry(
+                str(topic.id),
+                (
+                    (
+                        Piece(fill(f"{'  ' * topic.depth}{mark}{line(topic.name, name)}", name)),
+                        Piece(f"{number:>8,} "),
+                        Piece(fill(meter, max(0, room)), "accent"),
+                        Piece(f"{there:>12}", "quiet"),
+                    ),
+                ),
+            )
+        )
+    return found
