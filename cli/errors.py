@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from pairsmith.backends.errors import BackendError, UnknownBackend
 from pairsmith.backends.text import one_line
@@ -37,14 +38,30 @@ def _kind(error: PairsmithError) -> str:
 
 
 @contextlib.contextmanager
-def reported() -> Iterator[None]:
-    """Turn the errors that a user can cause into `Failed`."""
+def reported(workspace: Path | None = None) -> Iterator[None]:
+    """Turn the errors that a user can cause into `Failed`, and a bug of ours too where the workspace it met is damaged:
+    no code foresees every broken byte."""
     try:
         yield
     except Failed:
         raise
     except Exception as error:
-        failure = failed_by(error)
+        failure = failed_by(error) or (None if isinstance(error, OSError) else _damage(workspace))
         if failure is None:
             raise
         raise failure from error
+
+
+def _damage(workspace: Path | None) -> Failed | None:
+    if workspace is None:
+        return None
+    from pairsmith.pairs.store.errors import damaged
+    from pairsmith.pairs.store.integrity import check_workspace
+
+    try:
+        problems = check_workspace(workspace, deep=False)
+    except PairsmithError as error:
+        return failed_by(error)
+    except Exception:  # the check stumbles over the same bytes: they are broken
+        return failed_by(damaged(workspace, "its contents make no sense"))
+    return failed_by(damaged(workspace, problems[0].text)) if problems else None

@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "review": ("review", "open the application straight in the reviewer"),
     "import": ("import_file", "take pairs from a file"),
     "export": ("export_file", "write pairs to a file"),
+    "train": ("train", "fine-tune GPT-2 on the pairs"),
+    "evaluate": ("evaluate", "measure a trained model: base against tuned, judged, compared"),
+    "chat": ("chat", "talk to a model"),
+    "model": ("model", "write a trained model for other tools"),
     "recipe": ("recipe", "write how this dataset is made to a file that others can use"),
     "stats": ("stats", "what the workspace holds"),
     "undo": ("undo", "take the last act back"),
@@ -87,7 +91,9 @@ def run_command(name: str, words: list[str]) -> int:
     from .errors import reported
 
     with reported():
-        return int(module.run(parser.parse_args(words)))
+        arguments = parser.parse_args(words)
+    with reported(getattr(arguments, "workspace", None)):
+        return int(module.run(arguments))
 
 
 def _top_parser() -> argparse.ArgumentParser:
