@@ -9,6 +9,9 @@ from typing import Any
 
 from .store.driver import sqlite3
 
+SURPLUS = "surplus"
+"""The loss of what a finished run did not need."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calls:
@@ -38,6 +41,16 @@ class Ledger:
     in_progress: int
     losses: Mapping[str, int]
     calls: Calls
+    refined_kept: int = 0
+    """Part of `kept`: rewritten by the model because they broke a rule, and kept then."""
+    refined_refused: int = 0
+    """Part of `losses`: rewritten, or to be rewritten, and lost all the same."""
+
+    @property
+    def share_kept(self) -> float | None:
+        """Kept of all candidates that are decided, those left over aside; None before the first."""
+        decided = self.kept + sum(count for loss, count in self.losses.items() if loss != SURPLUS)
+        return self.kept / decided if decided else None
 
     @property
     def missing(self) -> int:
@@ -48,6 +61,8 @@ class Ledger:
         wrong = []
         if self.candidates != self.kept + sum(self.losses.values()) + self.in_progress:
             wrong.append("candidates are not kept + losses + in progress")
+        if self.refined_kept > self.kept or self.refined_refused > sum(self.losses.values()):
+            wrong.append("more refined than there are")
         if self.kept > self.asked:
             wrong.append("more kept than asked")
         if self.calls.made != self.calls.useful + sum(self.calls.failed.values()):
@@ -63,6 +78,7 @@ class Ledger:
             "candidates": self.candidates,
             "in_progress": self.in_progress,
             "losses": dict(self.losses),
+            "refined": {"kept": self.refined_kept, "refused": self.refined_refused},
             "calls": {
                 "made": self.calls.made,
                 "useful": self.calls.useful,
@@ -99,18 +115,29 @@ def read_ledger(conn: sqlite3.Connection, run_id: int) -> Ledger:
     row = conn.execute("SELECT asked FROM run WHERE id = ? AND kind = 'generate'", (run_id,)).fetchone()
     if row is None:
         raise KeyError(run_id)
-    kept = in_progress = candidates = 0
+    kept = in_progress = candidates = refined_kept = refined_refused = 0
     losses: dict[str, int] = {}
-    for state, loss, count in conn.execute(
-        "SELECT state, loss, count(*) FROM candidate WHERE run_id = ? GROUP BY state, loss"
+    for state, loss, count, refined in conn.execute(
+        "SELECT state, loss, count(*), sum(attempts > 0) FROM candidate WHERE run_id = ? GROUP BY state, loss"
         " ORDER BY count(*) DESC, loss",
         (run_id,),
     ):
         candidates += count
         if state == "kept":
             kept += count
+            refined_kept += refined
         elif state == "lost":
             losses[loss] = count
+            refined_refused += refined if loss != SURPLUS else 0
         else:
             in_progress += count
-    return Ledger(int(row[0]), kept, candidates, in_progress, losses, read_calls(conn, run_id))
+    return Ledger(
+        int(row[0]),
+        kept,
+        candidates,
+        in_progress,
+        losses,
+        read_calls(conn, run_id),
+        refined_kept,
+        refined_refused,
+    )

@@ -41,7 +41,7 @@ def topics_request(
     """Ask for `count` topics that are not among the existing ones."""
     stage = recipe.topics
     values = {"domain": domain, "count": str(count), "existing": shown_items(stage, existing)}
-    return _list_request(stage, values, "topics", count, constrained)
+    return list_request(stage, values, "topics", count, constrained)
 
 
 def instructions_request(
@@ -63,7 +63,7 @@ def instructions_request(
         "count": str(count),
         "existing": shown_items(stage, existing[-stage.shown :] if stage.shown else ()),
     }
-    request = _list_request(stage, values, "instructions", count, constrained)
+    request = list_request(stage, values, "instructions", count, constrained)
     if barren and stage.temperature is not None:
         return replace(
             request, temperature=max(stage.temperature, min(1.0, stage.temperature + 0.1 * barren))
@@ -98,7 +98,7 @@ def shown_items(stage: Stage, items: Sequence[str]) -> str:
     return "\n" + fill(stage.existing, items="\n".join(f"- {' '.join(item.split())}" for item in items))
 
 
-def _list_request(
+def list_request(
     stage: Stage, values: Mapping[str, str], name: str, count: int, constrained: bool
 ) -> Request:
     request = stage_request(stage, values)

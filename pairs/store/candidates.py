@@ -46,7 +46,8 @@ def add_candidates(
     ids = []
     for position, candidate in enumerate(candidates):
         cursor = conn.execute(
-            "INSERT INTO candidate (run_id, topic_id, call_id, position, instruction, input, state, loss, detail, extra)"
+            "INSERT INTO candidate"
+            " (run_id, topic_id, call_id, position, instruction, input, state, loss, detail, extra)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run_id,
@@ -73,12 +74,38 @@ def lose(conn: sqlite3.Connection, candidate_id: int, loss: str, detail: str | N
     )
 
 
-def answer(conn: sqlite3.Connection, candidate_id: int, pair_id: int, *, kept: bool) -> None:
+def answer(
+    conn: sqlite3.Connection, candidate_id: int, pair_id: int, *, kept: bool, detail: str | None = None
+) -> None:
     """A candidate got its response and is a pair now: kept, or waiting for the judge's word."""
     conn.execute(
-        "UPDATE candidate SET state = ?, pair_id = ? WHERE id = ?",
-        ("kept" if kept else "answered", pair_id, candidate_id),
+        "UPDATE candidate SET state = ?, pair_id = ?, detail = ? WHERE id = ?",
+        ("kept" if kept else "answered", pair_id, detail, candidate_id),
     )
+
+
+def set_extra(conn: sqlite3.Connection, candidate_id: int, extra: Mapping[str, Any]) -> None:
+    """Note what a method found out about a candidate, or, with `mend`, the rule for which it is to be rewritten."""
+    conn.execute(
+        "UPDATE candidate SET extra = ? WHERE id = ?", (json.dumps(extra, ensure_ascii=False), candidate_id)
+    )
+
+
+def rewritten(
+    conn: sqlite3.Connection, candidate_id: int, instruction: str, extra: Mapping[str, Any]
+) -> None:
+    """A candidate was rewritten; it waits with its new text."""
+    conn.execute(
+        "UPDATE candidate SET instruction = ?, attempts = attempts + 1 WHERE id = ?",
+        (instruction, candidate_id),
+    )
+    set_extra(conn, candidate_id, extra)
+
+
+def lose_rewritten(conn: sqlite3.Connection, candidate_id: int, loss: str, detail: str | None) -> None:
+    """A candidate was to be rewritten, and is lost all the same."""
+    conn.execute("UPDATE candidate SET attempts = attempts + 1 WHERE id = ?", (candidate_id,))
+    lose(conn, candidate_id, loss, detail)
 
 
 def keep(conn: sqlite3.Connection, candidate_id: int) -> None:
@@ -103,7 +130,12 @@ def list_candidates(conn: sqlite3.Connection, run_id: int, state: str) -> list[C
 
 
 def lose_waiting(conn: sqlite3.Connection, run_id: int, loss: str) -> int:
-    """Book what a finished run did not need. Returns how many."""
+    """Book what a finished run did not need; what was still to be rewritten is lost for its rule. Returns how many."""
+    conn.execute(
+        "UPDATE candidate SET state = 'lost', loss = 'filtered: ' || json_extract(extra, '$.mend')"
+        " WHERE run_id = ? AND state = 'waiting' AND json_extract(extra, '$.mend') IS NOT NULL",
+        (run_id,),
+    )
     return int(
         conn.execute(
             "UPDATE candidate SET state = 'lost', loss = ? WHERE run_id = ? AND state = 'waiting'",
@@ -132,6 +164,19 @@ def topic_instructions(conn: sqlite3.Connection, topic_id: int, limit: int) -> l
         (topic_id, limit),
     ).fetchall()
     return [row[0] for row in reversed(rows)]
+
+
+def pool_instructions(conn: sqlite3.Connection, topic_id: int, limit: int) -> list[str]:
+    """The newest instructions of a pool: past the sieve, and not rejected since."""
+    rows = conn.execute(
+        "SELECT candidate.instruction FROM candidate LEFT JOIN pair ON pair.id = candidate.pair_id"
+        " WHERE candidate.topic_id = ?1 AND candidate.state <> 'lost'"
+        " AND (candidate.extra IS NULL OR json_extract(candidate.extra, '$.mend') IS NULL)"
+        " AND (pair.id IS NULL OR (pair.removed = 0 AND pair.verdict <> 'rejected'))"
+        " ORDER BY candidate.id DESC LIMIT ?2",
+        (topic_id, limit),
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def surplus(conn: sqlite3.Connection, run_id: int, topic_ids: Sequence[int]) -> list[Candidate]:
