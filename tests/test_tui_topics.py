@@ -43,7 +43,7 @@ async def test_the_tree_is_shown_with_shares_and_the_price_of_the_run(
             "asked 500 · planned 500",
             "Resolving conflicts",
             "35 lists, 516 responses, 500 scores",
-            "no time limit",
+            "limits: none",
         ):
             assert text in shown
         assert server.completions == 0 if hasattr(server, "completions") else True
@@ -121,7 +121,7 @@ async def test_arrows_change_quotas_as_one_act_and_asked_follows(tmp_path: Path)
 async def test_limits_are_asked_for_checked_and_kept(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, topics=FIVE)
     async with application(environment(tmp_path), workspace, start="topics") as (_, pilot):
-        await until_shown(pilot, "no time limit")
+        await until_shown(pilot, "limits: none")
         await pilot.press("m")
         await until_shown(pilot, "The most that one start may spend")
         await type_text(pilot, "many")

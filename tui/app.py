@@ -22,6 +22,7 @@ from pairsmith.pairs.store.workspace import Workspace, open_workspace
 from .jobs import Jobs
 from .keymap import AppSettings, read_app_settings
 from .places import PLACES, place_at, place_named
+from .pulls import Pulls
 from .recent import note_opened
 from .session import JobLine, Session
 from .text import safe
@@ -58,6 +59,7 @@ class PairsmithApp(App[int]):
         super().__init__()
         self.session = session
         self.jobs = Jobs(self)
+        self.pulls = Pulls(self)
         self._leaving = False
         self._settings = settings or read_app_settings(session.env)
         self._start = start if place_named(start) else PLACES[0].id
@@ -162,7 +164,9 @@ class PairsmithApp(App[int]):
             self.jobs.give_up()
         else:
             self._leaving = True
-            self.notify("Pausing the job: calls in flight are finished (ctrl+q again leaves at once)", timeout=60)
+            self.notify(
+                "Pausing the job: calls in flight are finished (ctrl+q again leaves at once)", timeout=60
+            )
             self.run_worker(self._leave(), name="leave", exit_on_error=False)
 
     async def _leave(self) -> None:

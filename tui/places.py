@@ -34,6 +34,7 @@ class Place:
 
 PLACES: tuple[Place, ...] = (
     Place("1", "home", "Home", "screens.home", "HomeScreen", needs_workspace=False),
+    Place("2", "backends", "Backends", "screens.backends", "BackendsScreen", needs_workspace=False),
     Place("3", "topics", "Topics", "screens.topics", "TopicsScreen"),
     Place("4", "generate", "Generate", "screens.generate", "GenerateScreen"),
     Place("5", "review", "Review", "screens.review", "ReviewScreen"),

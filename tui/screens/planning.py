@@ -46,7 +46,9 @@ def estimate_text(found: Estimate) -> str:
 
 
 def limits_text(limits: Limits) -> str:
-    """'1,200 calls · no token limit · $0 · no time limit'."""
+    """'1,200 calls · no token limit · $0 · no time limit', or 'none'."""
+    if limits == Limits():
+        return "none"
     return " · ".join(
         [
             f"{limits.calls:,} calls" if limits.calls is not None else "no call limit",

@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from pairsmith.backends.errors import BackendError
 from pairsmith.pairs.errors import PairsmithError
+from pairsmith.pairs.limits import Limits
 from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.topics import (
@@ -176,7 +177,8 @@ class TopicsScreen(PlaceScreen):
         ]
         rows = rows[:3]
         limits = f" limits: {limits_text(self.plan.limits)}"
-        return [*rows, tuple(spread(width, [Piece(limits, "quiet")], [Piece("m changes them ", "accent")]))]
+        change = "m changes " if self.plan.limits != Limits() else "m sets some "
+        return [*rows, tuple(spread(width, [Piece(limits, "quiet")], [Piece(change, "accent")]))]
 
     def action_move(self, steps: int) -> None:
         """Move the cursor."""
