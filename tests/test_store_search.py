@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pairsmith.pairs.store.edits import edit_pair
 from pairsmith.pairs.store.filters import PairFilter
 from pairsmith.pairs.store.integrity import check_search_index, rebuild_search_index
@@ -15,7 +16,6 @@ from pairsmith.pairs.store.paging import page_ids
 from pairsmith.pairs.store.pair_rows import NewPair, add_pair
 from pairsmith.pairs.store.search import SearchTimedOut, deadline, search, spaced
 from pairsmith.pairs.store.workspace import Workspace
-
 from tests.stores import new_workspace
 
 TEXTS = {
@@ -39,7 +39,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 @pytest.mark.parametrize(
     ("query", "ids"),
     [
-        ("merge", [6, 1]), ("MERGE git", [1]), ("mer", [6, 1]), ('"git merge"', [1]), ('"merge git"', []),
+        ("merge", [6, 1]), ("MERGE git", [1]), ("mer", [6, 1]), ("mer git", []), ("git mer", [1]), ("me", []), ('"git merge"', [1]), ('"merge git"', []),
         ("机器", [2]), ("学习", [2]), ("机习", []), ("GPT模型", [2]), ("gpt", [2]), ("GPT", [2]),
         ("模型的基础", [2]), ("学", [2]),
         ("cafe", [3]), ("NAÏVE", [3]), ("c++", [3]), ("don't-care", [3]), ("ภาษา", [4]), ("テスト", [5]),

@@ -23,6 +23,7 @@ _PIECE = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 _PART = re.compile(r'"([^"]*)"|(\S+)')
 _MAX_QUERY = 1000
 _MAX_PARTS = 32
+_GROWING = 3
 _STEPS = 2000
 
 
@@ -43,23 +44,25 @@ def match_expression(query: str) -> str | None:
     Every part is quoted, so no input is an error or an operator.
     """
     query = clean(query)[0][:_MAX_QUERY]
+    parts = [(match[1], match[2]) for match in _PART.finditer(query)]
     terms: list[str] = []
-    for match in _PART.finditer(query):
-        phrase = match[1]
-        for piece in _PIECE.findall(phrase if phrase is not None else match[2]):
-            terms.append(_term(piece, whole=phrase is not None))
+    for number, (phrase, word) in enumerate(parts, start=1):
+        # Only the last word may still be in the typing; the beginning of a common word costs much more than
+        # the word.
+        growing = phrase is None and number == len(parts)
+        pieces = _PIECE.findall(word if phrase is None else phrase)
+        terms += [_term(piece, growing=growing and piece is pieces[-1]) for piece in pieces]
     terms = [term for term in terms if term]
     return " AND ".join(terms[:_MAX_PARTS]) or None
 
 
-def _term(piece: str, *, whole: bool) -> str:
+def _term(piece: str, *, growing: bool) -> str:
     if not any(char.isalnum() for char in piece):
         return ""
     if _RUN.fullmatch(piece):
         return f'{{spaced}} : "{" ".join(piece)}"'
     words = piece.replace('"', " ").strip()
-    star = "" if whole or len(words) < 2 else " *"
-    return f'"{words}"{star}'
+    return f'"{words}"{" *" if growing and len(words) >= _GROWING else ""}'
 
 
 class SearchTimedOut(Exception):
