@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from pairsmith.backends.text import one_line
-from pairsmith.pairs.chosen_pairs import verdicts_said
+from pairsmith.pairs.chosen_pairs import VerdictChoice, verdicts_said
 from pairsmith.pairs.control import Control
 from pairsmith.pairs.events import Ended, Event
 from pairsmith.pairs.expressions import parse_expression
@@ -110,7 +110,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--precision", choices=("auto", "fp32", "bf16"), help="default: auto, by a timed product")
     machine = parser.add_argument_group("on this machine (may differ when a run is gone on with)")
     add = machine.add_argument
-    add("--device", metavar="DEVICE", type=_device, help="auto, cpu, cuda or mps; default: auto")
+    add("--device", metavar="DEVICE", type=device, help="auto, cpu, cuda or mps; default: auto")
     add("--accumulate", type=whole, metavar="N", help="compute a batch in N slices, for memory")
     add("--threads", type=whole, metavar="N", help="of the CPU")
     add("--checkpoint-every", type=whole_or_zero, metavar="STEPS", help="0: once an epoch (default)")
@@ -126,7 +126,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--env-file", metavar="PATH", help="read HF_TOKEN and addresses from this .env file")
 
 
-def _device(text: str) -> str:
+def device(text: str) -> str:
+    """Where it runs, as the child knows it."""
     name, _, number = text.partition(":")
     if name in ("auto", "cpu", "mps") and not number and ":" not in text:
         return text
@@ -190,7 +191,7 @@ def _settings(arguments: Namespace) -> tuple[TrainSettings | None, dict[str, Any
             "--parity has batches of 8", 2, advice="Leave --batch-size out, or --parity", kind="usage"
         )
     config = {**_DEFAULTS, **{name: value for name, value in given.items() if name not in FREE}}
-    verdict = arguments.verdict or "not-rejected"
+    verdict: VerdictChoice = arguments.verdict or "not-rejected"
     return TrainSettings(canonical_base(arguments.base), verdict, arguments.where, config), free
 
 
@@ -276,7 +277,7 @@ def _lines(arguments: Namespace, ended: Ended, result: dict[str, Any]) -> list[s
         f"training loss {number(result.get('train_loss'))}, validation loss {number(result.get('validation_loss'))}",
     ]
     if result.get("table"):
-        rows = [("figure", "published", "ours", "difference")]
+        rows: list[tuple[str, ...]] = [("figure", "published", "ours", "difference")]
         rows += [
             (one_line(str(row["figure"])), *(number(row[key]) for key in ("published", "ours", "difference")))
             for row in result["table"]

@@ -16,7 +16,7 @@ from pairsmith.pairs.training_events import (
 )
 
 from .output import amount
-from .progress import Progress, duration
+from .progress import Progress
 
 _SHOWN = 160
 
@@ -65,8 +65,6 @@ class TrainingShow:
         if self._validation is not None:
             parts.append(f"validation {_loss(self._validation)}")
         parts.append(f"{amount(round(event.tokens_per_s))} tokens/s")
-        if event.eta_s is not None and event.step < event.steps:
-            parts.append(f"ETA {duration(event.eta_s)}")
         if event.memory_mb:
             parts.append(f"{event.memory_mb:,} MB")
         self._bar.update(event.step, event.steps, ", ".join(parts))

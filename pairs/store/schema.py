@@ -222,6 +222,42 @@ CREATE TABLE score (
     PRIMARY KEY (judgement_id, attribute)
 ) STRICT, WITHOUT ROWID;
 
+-- What a model answered to a pair of the test side, in an evaluation. `subject`: tuned, base, or whose answer else.
+CREATE TABLE test_answer (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE RESTRICT,
+    subject TEXT NOT NULL CHECK (length(subject) > 0),
+    pair_id INTEGER NOT NULL REFERENCES pair (id) ON DELETE RESTRICT,
+    text TEXT NOT NULL CHECK (length(text) <= 4000000 AND instr(text, char(0)) = 0),
+    measures TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(measures)),
+    call_id INTEGER REFERENCES call (id) ON DELETE RESTRICT,
+    at TEXT NOT NULL,
+    UNIQUE (run_id, subject, pair_id)
+) STRICT;
+
+-- A judge's word on such an answer: 0 to 100 against the reference, or (`against` set) which of two is better
+-- (1 the subject, 0.5 neither, 0 the other one). `question` is the hash of what was asked, so that it is paid for once.
+CREATE TABLE test_judgement (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE RESTRICT,
+    subject TEXT NOT NULL CHECK (length(subject) > 0),
+    against TEXT NOT NULL DEFAULT '',
+    pair_id INTEGER NOT NULL REFERENCES pair (id) ON DELETE RESTRICT,
+    judge TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    question BLOB NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('scored', 'failed')),
+    value REAL CHECK (value BETWEEN 0 AND 100),
+    reason TEXT,
+    explanation TEXT,
+    unreadable INTEGER NOT NULL DEFAULT 0 CHECK (unreadable >= 0),
+    at TEXT NOT NULL,
+    UNIQUE (run_id, subject, against, pair_id, judge, kind),
+    CHECK ((state = 'failed') = (reason IS NOT NULL)),
+    CHECK ((state = 'scored') = (value IS NOT NULL))
+) STRICT;
+CREATE INDEX test_judgement_question ON test_judgement (question);
+
 -- Append-only: what was done, with the rows' images before and after in journal_change. Only `state`
 -- ever changes.
 CREATE TABLE journal (
