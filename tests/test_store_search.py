@@ -39,7 +39,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 @pytest.mark.parametrize(
     ("query", "ids"),
     [
-        ("merge", [6, 1]), ("MERGE git", [1]), ("mer", [6, 1]), ("mer git", []), ("git mer", [1]), ("me", []), ('"git merge"', [1]), ('"merge git"', []),
+        ("merge", [6, 1]), ("MERGE git", [1]), ("mer", [6, 1]), ("mer git", []), 
+        ("git mer", [1]), ("me", []), ('"git merge"', [1]), ('"merge git"', []),
         ("机器", [2]), ("学习", [2]), ("机习", []), ("GPT模型", [2]), ("gpt", [2]), ("GPT", [2]),
         ("模型的基础", [2]), ("学", [2]),
         ("cafe", [3]), ("NAÏVE", [3]), ("c++", [3]), ("don't-care", [3]), ("ภาษา", [4]), ("テスト", [5]),
