@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from . import ops
+from . import attention, ops
 from .batches import Packed
 from .model import GPT2
 
@@ -43,6 +43,8 @@ def _block(model: GPT2, name: str, x: torch.Tensor, batch: Packed, rows: torch.T
 def _attention(model: GPT2, name: str, x: torch.Tensor, batch: Packed) -> torch.Tensor:
     shape = model.shape
     qkv = ops.linear(model, f"{name}.attn.c_attn", x)
+    if batch.longest <= attention.SHORT and qkv.device.type == "cpu":
+        return attention.short(qkv, batch, shape.heads)
     padded = ops.pad(
         qkv, batch.to_padded, batch.to_packed, (batch.examples, batch.longest, batch.shared)
     ).view(batch.examples, batch.longest, 3, shape.heads, shape.head_width)

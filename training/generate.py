@@ -73,22 +73,24 @@ def generate(
     sampling: Sampling,
     tokens: int | None = None,
     rows: int = ROWS,
+    limits: Sequence[int] | None = None,
     on_answer: Callable[[int, Answer], None] = lambda _index, _answer: None,
     on_token: Callable[[int, int], None] = lambda _index, _token: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Answer]:
     """An answer for every prompt (not empty, shorter than the context), in order.
 
-    `tokens` is the number of ids that have a text (a model may have more). Raises Cancelled when `stop()` is true.
+    `tokens` is the number of ids that have a text (a model may have more); `limits` are lengths for each prompt instead
+    of `max_new_tokens`. Raises Cancelled when `stop()` is true.
     """
     answers = [Answer() for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     with torch.no_grad():
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
-            _Batch(model, prompts, chosen, end_of_text, sampling, tokens, answers).run(
-                on_answer, on_token, stop
-            )
+            batch = _Batch(model, prompts, chosen, end_of_text, sampling, tokens, answers)
+            batch.limits = limits
+            batch.run(on_answer, on_token, stop)
     return answers
 
 
@@ -109,6 +111,7 @@ class _Batch:
         self.sampling = sampling
         self.tokens = tokens or model.shape.vocabulary
         self.answers = answers
+        self.limits: Sequence[int] | None = None
         self.alive = list(chosen)
         self.row_of = list(range(len(chosen)))
         """For each living prompt, its row in the cache."""
@@ -159,7 +162,8 @@ class _Batch:
             return True
         answer.tokens.append(token)
         full = self.shared + self._length(place) >= self.shape.context
-        if len(answer.tokens) >= self.sampling.max_new_tokens or full:
+        limit = self.limits[index] if self.limits is not None else self.sampling.max_new_tokens
+        if len(answer.tokens) >= limit or full:
             answer.finish_reason = "length"
             return True
         return False
