@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("evaluate", "measure a trained model: base against tuned, judged, compared"),
     "chat": ("chat", "talk to a model"),
     "model": ("model", "write a trained model for other tools"),
+    "replay": ("replay", "ask a recorded question again and compare the answers"),
     "recipe": ("recipe", "write how this dataset is made to a file that others can use"),
     "stats": ("stats", "what the workspace holds"),
     "undo": ("undo", "take the last act back"),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from pairsmith.backends.registry import Settings
 
 from .calling import Caller
 from .control import Control
+from .diversity import SAMPLE, DiversityMeter, Meters
 from .doors import Doors
 from .errors import JobStopped, PairsmithError, UsageError
 from .events import Ended, Event, Notice, PairKept, Progress, Started
@@ -27,10 +29,14 @@ from .generation_plan import GenerateSettings, Plan, TopicState, begin_or_contin
 from .judge_calls import JudgeCalls
 from .ledger import read_ledger
 from .limits import Budget, LimitReached, Limits
+from .mending import is_mendable, mend_of, mended_extra, to_be_mended
 from .methods import Method, Response, Tools
 from .quota import list_size, move_rest
-from .recipes import Recipe, read_recipe
+from .recipes import Recipe, Stage, read_recipe
+from .refining import rewrite
 from .rubrics import Rubric, load_rubric
+from .seed_checks import check_method
+from .self_instruct import SelfInstruct
 from .sieve import Draft, Sieve
 from .store import candidates as candidate_rows
 from .store.calls import book_interrupted
@@ -42,12 +48,17 @@ from .store.judgements import add_judgement
 from .store.meta import get_meta
 from .store.pair_rows import NewPair, add_pair, get_pair
 from .store.runs import add_event, run_topics, set_exhausted, set_quotas, set_state
-from .store.topics import active_leaves, add_topic
+from .store.seed_tasks import SeedTask
 from .store.verdicts import decide
 from .store.workspace import Workspace
-from .topic_tree import TopicTree, suggest_topics
+from .topic_tree import TopicTree
 
 _PROGRESS_EVERY_S = 0.25
+_METERS_EVERY_S = 1.0
+_METERED = 20_000
+"""Newest instructions of earlier runs that the meters begin with."""
+_NEIGHBOURS = 10
+"""Instructions of one list whose nearest neighbour is looked for; fewer in a large pool, where that takes longer."""
 _MOST_TASKS = 64
 _MOST_UNANSWERED = 50
 """So many responses lost one after the other, and the run stops: more of the same would only cost."""
@@ -67,6 +78,8 @@ class GenerateOptions:
     judge: str | None = None
     patience_s: float = 300.0
     topic_count: int | None = None
+    seed_tasks: tuple[SeedTask, ...] = ()
+    """Self-Instruct: added to those of the workspace."""
 
 
 class GenerateJob:
@@ -106,6 +119,9 @@ class GenerateJob:
         self._unanswered = 0
         self._unpassed = 0
         self._judging: list[tuple[Candidate | None, int]] = []
+        self._meter = DiversityMeter()
+        self._meters: Meters | None = None
+        self._metered_at = 0.0
         self._last_progress = 0.0
 
     async def events(self) -> AsyncIterator[Event]:
@@ -137,6 +153,9 @@ class GenerateJob:
         try:
             recipe, domain = await workspace.aread(_recipe_of)
             await self._check_judge()
+            await check_method(
+                workspace, self._wanted.method, self._wanted.examples, self._options.seed_tasks
+            )
             self._run_id, continued = await workspace.awrite(self._open_run)
             try:
                 await self._prepare(recipe, domain, continued)
@@ -192,8 +211,19 @@ class GenerateJob:
             patience_s=self._options.patience_s,
             on_wait=lambda text: self._notice("waiting", text),
         )
-        tools = Tools(self._workspace, self._doors, self._caller, recipe, domain, self._wanted.seed)
-        self._method: Method = TopicTree(tools)
+        self._tools = Tools(
+            self._workspace,
+            self._doors,
+            self._caller,
+            recipe,
+            domain,
+            self._wanted.seed,
+            self._meter,
+            self._wanted.examples,
+        )
+        self._method: Method = (
+            SelfInstruct(self._tools) if self._wanted.method == "self-instruct" else TopicTree(self._tools)
+        )
         self._judges = JudgeCalls(
             self._workspace,
             self._doors,
@@ -201,13 +231,14 @@ class GenerateJob:
             self._options.rubric or load_rubric(),
             self._options.judge_kind,
         )
-        await self._ensure_topics(tools)
-        leaves = await self._workspace.aread(active_leaves)
+        found = await self._method.topics(self._wanted.pairs, self._options.topic_count)
+        if found.suggested:
+            self._notice("topics", f"topics: {', '.join(found.suggested)}")
         self._plan: Plan = await self._workspace.awrite(
-            lambda conn: plan(conn, self._run_id, continued, [(topic.id, topic.quota) for topic in leaves])
+            lambda conn: plan(conn, self._run_id, continued, found.leaves)
         )
         self._topics = self._plan.topics
-        self._sieve = Sieve(recipe)
+        self._sieve = Sieve(recipe, self._wanted.method, inputs=self._method.inputs)
         await asyncio.to_thread(self._learn_known)
         await self._revive()
         self._judging = [(candidate, _pair_of(candidate)) for candidate in self._plan.unjudged]
@@ -217,28 +248,18 @@ class GenerateJob:
         rows = await self._workspace.aread(lambda conn: run_topics(conn, self._run_id))
         await self._events.put(Started(self._run_id, continued, ledger, tuple(rows)))
 
-    async def _ensure_topics(self, tools: Tools) -> None:
-        if await self._workspace.aread(active_leaves):
-            return
-        count = self._options.topic_count or min(tools.recipe.topics.count, self._wanted.pairs)
-        names = await suggest_topics(tools, count, [])
-        if not names:
-            raise JobStopped(
-                "the generator named no topics that could be read",
-                "Name some yourself: pairsmith topics WORKSPACE --add NAME",
-            )
-        await self._workspace.awrite(lambda conn: [add_topic(conn, name, maker="model") for name in names])
-        self._notice("topics", f"topics: {', '.join(names)}")
-
     def _learn_known(self) -> None:
         conn = self._workspace.connect()
+        newest: deque[str] = deque(maxlen=_METERED)
         try:
-            self._sieve.know(candidate_rows.known_instructions(conn))
+            self._sieve.know(_noting(candidate_rows.known_instructions(conn), newest))
         finally:
             conn.close()
         for topic in self._topics.values():
             for candidate in topic.waiting:
                 self._sieve.readmit(candidate.instruction, candidate.input)
+                newest.append(candidate.instruction)
+        self._meter.add_all(newest)
 
     async def _revive(self) -> None:
         """Instructions that earlier runs paid for and did not need come first, sifted like new ones."""
@@ -309,7 +330,7 @@ class GenerateJob:
             self._tasks.add(asyncio.create_task(work))
 
     def _next_work(self) -> Coroutine[Any, Any, None] | None:
-        """Judging first, for it frees quota; then lists, lest the rest runs dry; then responses."""
+        """Judging first, for it frees quota; then lists, lest the rest runs dry; then what needs mending; then responses."""
         if self._judging:
             candidate, pair_id = self._judging.pop(0)
             return self._judge(candidate, pair_id)
@@ -317,6 +338,10 @@ class GenerateJob:
             if topic.lacking > 0 and not topic.listing and not topic.exhausted:
                 topic.listing = True
                 return self._list(topic)
+        for topic in self._topics.values():
+            if topic.mending and topic.kept + topic.busy + len(topic.waiting) < topic.quota:
+                topic.busy += 1
+                return self._mend(topic, topic.mending.popleft())
         ready = [
             topic
             for topic in self._topics.values()
@@ -331,7 +356,7 @@ class GenerateJob:
 
     async def _list(self, topic: TopicState) -> None:
         try:
-            count = list_size(topic.lacking, self._recipe.instructions.per_call, topic.recent_yield)
+            count = list_size(topic.lacking, self._list_stage.per_call, topic.recent_yield)
             try:
                 written = await self._method.write_list(topic.id, topic.path, count, topic.barren)
             except BackendError as error:
@@ -346,13 +371,80 @@ class GenerateJob:
                     )
                 else:
                     async with self._sifting:
-                        sifted = await asyncio.to_thread(self._sieve.sift, written.drafts)
+                        sifted = await asyncio.to_thread(self._sift, written.drafts)
                         await self._store_list(
-                            topic, written.answered.close, written.answered.call_id, sifted, count
+                            topic,
+                            written.answered.close,
+                            written.answered.call_id,
+                            sifted,
+                            written.asked or count,
                         )
             await self._dry(topic)
         finally:
             topic.listing = False
+
+    @property
+    def _list_stage(self) -> Stage:
+        return self._recipe.tasks if self._wanted.method == "self-instruct" else self._recipe.instructions
+
+    def _sift(self, drafts: Sequence[Draft]) -> list[NewCandidate]:
+        """Sift and meter (blocking)."""
+        sifted = self._sieve.sift(drafts)
+        admitted = [new for new in sifted if new.loss is None]
+        self._meter.add_all(new.instruction for new in admitted)
+        for new in admitted[
+            : max(1, min(_NEIGHBOURS, _NEIGHBOURS * SAMPLE * 10 // max(1, len(self._sieve))))
+        ]:
+            nearest = self._sieve.nearest(new.instruction, new.input)
+            if nearest is not None:
+                self._meter.note_nearest(nearest)
+        return [to_be_mended(new) for new in sifted] if self._wanted.refine else sifted
+
+    async def _mend(self, topic: TopicState, candidate: Candidate) -> None:
+        """Have an instruction rewritten once, and look at it again."""
+        rule = mend_of(candidate)
+        try:
+            rewriting = await rewrite(self._tools, candidate)
+        except BackendError as error:
+            topic.busy -= 1
+            detail = f"the rewriting failed: {error.kind}"
+            await self._workspace.awrite(
+                lambda conn: candidate_rows.lose_rewritten(conn, candidate.id, f"filtered: {rule}", detail)
+            )
+            return
+        except BaseException:
+            topic.busy -= 1
+            topic.mending.appendleft(candidate)
+            raise
+        if not rewriting.text:
+            topic.busy -= 1
+
+            def give_up(conn: sqlite3.Connection) -> None:
+                rewriting.answered.close(conn, "no rewriting")
+                detail = "the model did not rewrite it"
+                candidate_rows.lose_rewritten(conn, candidate.id, f"filtered: {rule}", detail)
+
+            await self._workspace.awrite(give_up)
+            return
+        extra = mended_extra(candidate)
+        async with self._sifting:
+            (fresh,) = await asyncio.to_thread(self._sieve.sift, [Draft(rewriting.text, candidate.input)])
+
+            def store(conn: sqlite3.Connection) -> None:
+                rewriting.answered.close(conn)
+                if fresh.loss is None:
+                    candidate_rows.rewritten(conn, candidate.id, fresh.instruction, extra)
+                    return
+                detail = f"rewritten for {rule}: {fresh.instruction[:500]}"
+                candidate_rows.lose_rewritten(conn, candidate.id, fresh.loss, detail)
+
+            await self._workspace.awrite(store)
+        topic.busy -= 1
+        if fresh.loss is None:
+            attempts = candidate.attempts + 1
+            topic.waiting.append(
+                replace(candidate, instruction=fresh.instruction, extra=extra, attempts=attempts)
+            )
 
     async def _store_list(
         self,
@@ -369,13 +461,16 @@ class GenerateJob:
         ids = await self._workspace.awrite(store)
         survived = 0
         for candidate_id, new in zip(ids, sifted, strict=True):
-            if new.loss is None:
-                survived += 1
-                topic.waiting.append(
-                    Candidate(
-                        candidate_id, topic.id, new.instruction, new.input, "waiting", 0, None, new.extra
-                    )
-                )
+            if new.loss is not None:
+                continue
+            candidate = Candidate(
+                candidate_id, topic.id, new.instruction, new.input, "waiting", 0, None, new.extra
+            )
+            if mend_of(candidate) is not None:
+                topic.mending.append(candidate)
+                continue
+            survived += 1
+            topic.waiting.append(candidate)
         topic.note_list(asked, survived)
 
     async def _dry(self, topic: TopicState) -> None:
@@ -388,7 +483,7 @@ class GenerateJob:
         topic.exhausted = True
         before = {t.id: t.quota for t in self._topics.values()}
         dry = [t.id for t in self._topics.values() if t.exhausted]
-        done = {t.id: t.kept + t.busy + len(t.waiting) for t in self._topics.values()}
+        done = {t.id: t.quota - max(0, t.lacking) for t in self._topics.values()}
         moved = move_rest(before, done, dry)
         everywhere = len(dry) == len(self._topics)
         again = everywhere and not self._second_round
@@ -426,6 +521,9 @@ class GenerateJob:
             topic.busy -= 1
             topic.waiting.appendleft(candidate)
             raise
+        if self._wanted.refine and candidate.attempts == 0 and is_mendable(response.loss):
+            await self._send_back(topic, candidate, response)
+            return
         kept = self._where is None
         pair_id = await self._workspace.awrite(
             lambda conn: self._store_response(conn, topic, candidate, response, kept)
@@ -442,6 +540,21 @@ class GenerateJob:
             await self._events.put(PairKept(pair_id, topic.path, candidate.instruction))
         if self._has_judge:
             self._judging.append((None if kept else candidate, pair_id))
+
+    async def _send_back(self, topic: TopicState, candidate: Candidate, response: Response) -> None:
+        """What only the response brings to light (a missing input) can be mended too."""
+        rule = (response.loss or "").removeprefix("filtered: ")
+        extra = {**(candidate.extra or {}), "mend": rule}
+        self._sieve.forget(candidate.instruction, candidate.input)
+
+        def store(conn: sqlite3.Connection) -> None:
+            for answered in response.open:
+                answered.close(conn, response.loss, response.detail)
+            candidate_rows.set_extra(conn, candidate.id, extra)
+
+        await self._workspace.awrite(store)
+        topic.busy -= 1
+        topic.mending.append(replace(candidate, extra=extra))
 
     def _note_unanswered(self, loss: str) -> None:
         self._unanswered += 1
@@ -483,7 +596,7 @@ class GenerateJob:
         except DuplicatePair as duplicate:
             candidate_rows.lose(conn, candidate.id, "exact duplicate", str(duplicate.message))
             return None
-        candidate_rows.answer(conn, candidate.id, pair_id, kept=kept)
+        candidate_rows.answer(conn, candidate.id, pair_id, kept=kept, detail=response.detail)
         return pair_id
 
     async def _judge(self, candidate: Candidate | None, pair_id: int) -> None:
@@ -518,6 +631,7 @@ class GenerateJob:
                 by="rule",
                 rule=f"generate --where {self._wanted.where}",
                 reason=loss,
+                journalled=False,
             )
 
         await self._workspace.awrite(store)
@@ -558,7 +672,9 @@ class GenerateJob:
         asked = sum(a for a, _ in lists)
         recent = sum(s for _, s in lists) / asked if asked else None
         doing = {purpose: count for purpose, count in self._caller.doing.items() if count}
-        await self._events.put(Progress(ledger, rows, doing, recent))
+        if force or self._meters is None or time.monotonic() - self._metered_at >= _METERS_EVERY_S:
+            self._meters, self._metered_at = self._meter.read(), time.monotonic()
+        await self._events.put(Progress(ledger, rows, doing, recent, self._meters))
         self._last_progress = time.monotonic()
 
     async def _finish(self) -> Ended:
@@ -599,6 +715,14 @@ class GenerateJob:
                 self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text))
             )
             task.add_done_callback(lambda done: done.exception())
+
+
+def _noting(known: Iterable[tuple[str, bytes, str]], pairs: deque[str]) -> Iterator[tuple[str, bytes, str]]:
+    """The same, with the pairs' texts put aside: seeds are not what the model wrote."""
+    for row in known:
+        if row[0].startswith("p"):
+            pairs.append(row[2])
+        yield row
 
 
 def _recipe_of(conn: sqlite3.Connection) -> tuple[Recipe, str]:
