@@ -99,9 +99,9 @@ class DiversityMeter:
     def read(self) -> Meters:
         """The meters as they stand."""
         with self._lock:
+            sizes = len(self._grams[0]), len(self._grams[1])
             one, two = (
-                len(grams) / total if total else None
-                for grams, total in zip(self._grams, self._totals, strict=True)
+                size / total if total else None for size, total in zip(sizes, self._totals, strict=True)
             )
             return Meters(
                 self._count,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .diversity import Meters
 from .ledger import Ledger
 from .store.runs import RunTopic
 from .training_events import TrainingEvent
@@ -29,6 +30,8 @@ class Progress:
     doing: Mapping[str, int] = field(default_factory=dict)
     recent_yield: float | None = None
     """Share of the newest instructions read that survived the sieve."""
+    diversity: Meters | None = None
+    """What the instructions are like; the share kept is the ledger's `share_kept`."""
 
 
 @dataclass(frozen=True, slots=True)

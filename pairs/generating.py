@@ -330,7 +330,7 @@ class GenerateJob:
             self._tasks.add(asyncio.create_task(work))
 
     def _next_work(self) -> Coroutine[Any, Any, None] | None:
-        """Judging first, for it frees quota; then lists, lest the rest runs dry; then what needs mending; then responses."""
+        """Judging first, for it frees quota; then lists, lest the rest runs dry; mending; then responses."""
         if self._judging:
             candidate, pair_id = self._judging.pop(0)
             return self._judge(candidate, pair_id)

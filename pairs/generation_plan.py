@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .mending import mend_of
 from .quota import ran_dry, share
 from .recipes import Exhaustion
 from .store.candidates import Candidate, list_candidates
@@ -33,12 +34,15 @@ class GenerateSettings:
     method: str = "topic-tree"
     where: str | None = None
     seed: int | None = None
-    seed_tasks: str | None = None
+    examples: str | None = None
+    """Self-Instruct: which tasks a prompt shows, where not as the recipe says (examples.py)."""
+    refine: bool = False
+    """Whether an instruction that breaks a rule which can be mended is rewritten once."""
 
     def as_json(self) -> dict[str, Any]:
         """For the store; unset ones left out, so that a new field changes no old key."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 @dataclass(slots=True)
@@ -52,6 +56,8 @@ class TopicState:
     busy: int = 0
     """Candidates that are being answered or judged."""
     waiting: deque[Candidate] = field(default_factory=deque)
+    mending: deque[Candidate] = field(default_factory=deque)
+    """Candidates that are to be rewritten."""
     listing: bool = False
     exhausted: bool = False
     lists: list[tuple[int, int]] = field(default_factory=list)
@@ -62,7 +68,7 @@ class TopicState:
     @property
     def lacking(self) -> int:
         """How many more instructions it needs than it has."""
-        return self.quota - self.kept - self.busy - len(self.waiting)
+        return self.quota - self.kept - self.busy - len(self.waiting) - len(self.mending)
 
     @property
     def recent_yield(self) -> float:
@@ -126,7 +132,8 @@ def plan(
     }
     for candidate in list_candidates(conn, run_id, "waiting"):
         assert candidate.topic_id is not None
-        states[candidate.topic_id].waiting.append(candidate)
+        state = states[candidate.topic_id]
+        (state.waiting if mend_of(candidate) is None else state.mending).append(candidate)
     unjudged = list_candidates(conn, run_id, "answered")
     for candidate in unjudged:
         assert candidate.topic_id is not None

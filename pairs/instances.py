@@ -40,6 +40,9 @@ class Instance:
     output: str
 
 
+NOTHING = Instance("", "")
+
+
 def read_instances(text: str, *, cut: bool = False) -> list[Instance]:
     """The instances in a model's text, in its order, empty ones too. `cut`: the last one is unfinished and left out.
 

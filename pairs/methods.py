@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pairsmith.backends.errors import BackendError, BadRequest, FieldRejected
 from pairsmith.backends.protocol import Capabilities, Completion, Request
 
 from .calling import Answered, Caller
+from .diversity import DiversityMeter
 from .doors import Doors, Opened, Switched, pinned
 from .errors import JobStopped
 from .recipes import Recipe
@@ -32,6 +33,10 @@ class Tools:
     recipe: Recipe
     domain: str
     seed: int | None = None
+    meter: DiversityMeter = field(default_factory=DiversityMeter)
+    """What the instructions so far are like."""
+    examples: str | None = None
+    """Self-Instruct: which tasks a prompt shows, where not as the recipe says."""
 
     async def ask(
         self, make: RequestMaker, *, purpose: str, subject: str, number: int = 0
@@ -43,7 +48,7 @@ class Tools:
             capabilities = await _capabilities(opened)
             request = make(capabilities)
             if self.seed is not None and capabilities.seed and request.seed is None:
-                request = replace(request, seed=_derived(self.seed, purpose, subject, number))
+                request = replace(request, seed=derived_seed(self.seed, purpose, subject, number))
             try:
                 return await self.caller.complete(
                     pinned(self.doors, "generator", opened), request, purpose=purpose, subject=subject
@@ -69,6 +74,16 @@ class ListWritten:
     answered: Answered[Completion]
     drafts: Sequence[Draft] = ()
     malformed: str | None = None
+    asked: int | None = None
+    """For how many this list stands where the model could not be told a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTopics:
+    """The topics of a run: (id, the user's quota). `suggested`: names that the model has just given."""
+
+    leaves: Sequence[tuple[int, int | None]]
+    suggested: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,13 @@ class Response:
 
 
 class Method(Protocol):
-    """A way to get from a domain to pairs."""
+    """A way to get from a domain to pairs. `inputs`: whether `respond` writes the instruction's input too."""
+
+    inputs: bool
+
+    async def topics(self, count: int, wanted: int | None) -> RunTopics:
+        """What a run of `count` pairs is dealt over; `wanted` topics where there are none. Raises as `write_list`."""
+        ...
 
     async def write_list(self, topic_id: int, topic: str, count: int, barren: int) -> ListWritten:
         """Ask for `count` new instructions. Raises BackendError, JobStopped, LimitReached."""
@@ -103,7 +124,7 @@ async def _capabilities(opened: Opened) -> Capabilities:
         raise JobStopped(error.message, error.advice) from error
 
 
-def _derived(seed: int, purpose: str, subject: str, number: int) -> int:
+def derived_seed(seed: int, purpose: str, subject: str, number: int) -> int:
     """A seed for one call, so that two calls of a run never share one: 31 bits of a hash."""
     import hashlib
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,15 +12,22 @@ from pairsmith.backends.protocol import Capabilities, Completion, Message, Reque
 from pairsmith.backends.text import clean
 
 from .degenerate import echoes, repeats_endlessly
+from .errors import JobStopped
 from .list_parsing import ParsedList, parse_list
-from .methods import ListWritten, Response, Tools
+from .methods import ListWritten, Response, RunTopics, Tools, derived_seed
 from .normalise import normal_form
 from .recipes import Recipe, Stage
 from .refusals import looks_like_refusal
 from .sieve import Draft
+from .steering import steering
 from .store.candidates import Candidate, topic_instructions
+from .store.driver import sqlite3
+from .store.meta import get_meta
+from .store.topics import active_leaves, add_topic
 from .templates import fill
 
+POOL_TOPIC = "pool_topic"
+"""Where the workspace notes under which topic Self-Instruct's pool stands."""
 _TOPIC_TRIES = 4
 _MAX_TOPIC_CHARACTERS = 200
 _MAX_ITEM_CHARACTERS = 2000
@@ -53,15 +61,17 @@ def instructions_request(
     *,
     constrained: bool,
     barren: int = 0,
+    steer: str = "",
 ) -> Request:
     """Ask for `count` instructions on a topic. `barren`: how many lists before this one gave nothing new; each of
-    them makes the next one a little warmer, since the same prompt at the same temperature says the same again."""
+    them makes the next one a little warmer, since the same prompt at the same temperature says the same again.
+    `steer`: what leads away from what there is too much of."""
     stage = recipe.instructions
     values = {
         "domain": domain,
         "topic": topic,
         "count": str(count),
-        "existing": shown_items(stage, existing[-stage.shown :] if stage.shown else ()),
+        "existing": shown_items(stage, existing[-stage.shown :] if stage.shown else ()) + steer,
     }
     request = list_request(stage, values, "instructions", count, constrained)
     if barren and stage.temperature is not None:
@@ -156,15 +166,34 @@ def read_response(completion: Completion, instruction: str) -> Answer:
 class TopicTree:
     """The method as `generating.py` drives it."""
 
+    inputs = False
+
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._lists = 0
+
+    async def topics(self, count: int, wanted: int | None) -> RunTopics:
+        """The leaves of the tree; where there are none, the model is asked for some."""
+        workspace, recipe = self._tools.workspace, self._tools.recipe
+        if leaves := await workspace.aread(_leaves):
+            return RunTopics(leaves)
+        names = await suggest_topics(self._tools, wanted or min(recipe.topics.count, count), [])
+        if not names:
+            raise JobStopped(
+                "the generator named no topics that could be read",
+                "Name some yourself: pairsmith topics WORKSPACE --add NAME",
+            )
+        await workspace.awrite(lambda conn: [add_topic(conn, name, maker="model") for name in names])
+        return RunTopics(await workspace.aread(_leaves), names)
 
     async def write_list(self, topic_id: int, topic: str, count: int, barren: int) -> ListWritten:
         """One list of instructions on a topic, what exists of it shown to the model."""
         tools, stage = self._tools, self._tools.recipe.instructions
         existing = await tools.workspace.aread(lambda conn: topic_instructions(conn, topic_id, stage.shown))
         self._lists += 1
+        seed = tools.seed
+        rng = random.Random(None if seed is None else derived_seed(seed, "steer", str(topic_id), self._lists))
+        steer = steering(tools.recipe.diversity, tools.meter, rng)
 
         def make(capabilities: Capabilities) -> Request:
             return instructions_request(
@@ -175,6 +204,7 @@ class TopicTree:
                 existing,
                 constrained=capabilities.json_schema,
                 barren=barren,
+                steer=steer,
             )
 
         answered = await tools.ask(make, purpose="instructions", subject=str(topic_id), number=self._lists)
@@ -191,6 +221,12 @@ class TopicTree:
         answered = await tools.ask(make, purpose="response", subject=str(candidate.id))
         answer = read_response(answered.answer, candidate.instruction)
         return Response((answered,), answer.output, loss=answer.loss, detail=answer.detail)
+
+
+def _leaves(conn: sqlite3.Connection) -> list[tuple[int, int | None]]:
+    """The tree's leaves with the user's quotas; where Self-Instruct's pool stands is no topic of the domain."""
+    pool = get_meta(conn, POOL_TOPIC)
+    return [(topic.id, topic.quota) for topic in active_leaves(conn) if str(topic.id) != pool]
 
 
 async def suggest_topics(tools: Tools, count: int, existing: Sequence[str]) -> list[str]:
