@@ -3,7 +3,8 @@ unknown and what anybody decided."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from .expressions import parse_expression
@@ -53,46 +54,68 @@ def filter_pairs(
 ) -> FilterReport:
     """Reject by rule, in one act that can be undone; with `preview` only count (blocking).
 
-    Raises UsageError for what is no expression.
+    Raises ExpressionError for what is no expression.
     """
     expression = parse_expression(where)
-    undecided = workspace.read(lambda conn: _ids(conn, PairFilter(verdict="undecided")))
-    accepted = workspace.read(lambda conn: _ids(conn, PairFilter(verdict="accepted", decided_by="human")))
-    rejected = workspace.read(lambda conn: _ids(conn, PairFilter(verdict="rejected", decided_by="human")))
-    keeps = below = unknown = agrees = keeps_rejected = drops_accepted = 0
-    doomed: list[int] = []
+    tally = workspace.read(
+        lambda conn: _Tally(
+            _ids(conn, PairFilter(verdict="undecided")),
+            _ids(conn, PairFilter(verdict="accepted", decided_by="human")),
+            _ids(conn, PairFilter(verdict="rejected", decided_by="human")),
+        )
+    )
 
     def look(conn: sqlite3.Connection) -> None:
-        nonlocal keeps, below, unknown, agrees, keeps_rejected, drops_accepted
         for number, (pair_id, said) in enumerate(evaluate_where(conn, expression, judge=judge)):
             if number % 1000 == 0:
                 check()
-            if said is None:
-                unknown += 1
-                continue
-            keeps += said
-            below += not said
-            if not said and pair_id in undecided:
-                doomed.append(pair_id)
-            agrees += pair_id in (accepted if said else rejected)
-            keeps_rejected += said and pair_id in rejected
-            drops_accepted += not said and pair_id in accepted
+            tally.add(pair_id, said)
 
     workspace.read(look)
-    changed, entry = (0, None) if preview or not doomed else _reject(workspace, where, judge, doomed)
-    return FilterReport(
-        pairs=keeps + below + unknown,
-        keeps=keeps,
-        falls_below=below,
-        not_scored=unknown,
-        undecided=len(undecided),
-        rejects=len(doomed),
-        agrees=agrees,
-        keeps_rejected=keeps_rejected,
-        drops_accepted=drops_accepted,
-        changed=changed,
-        entry_id=entry,
-    )
+    nothing = preview or not tally.doomed
+    changed, entry = (0, None) if nothing else _reject(workspace, where, judge, tally.doomed)
+    return tally.report(changed, entry)
+
+
+class _Tally:
+    """What the line says of the pairs seen so far, beside what people said."""
+
+    def __init__(self, undecided: Set[int], accepted: Set[int], rejected: Set[int]) -> None:
+        self._undecided, self._accepted, self._rejected = undecided, accepted, rejected
+        self._counts: Counter[str] = Counter()
+        self.doomed: list[int] = []
+
+    def add(self, pair_id: int, said: bool | None) -> None:
+        counts = self._counts
+        counts["pairs"] += 1
+        if said is None:
+            counts["not_scored"] += 1
+        elif said:
+            counts["keeps"] += 1
+            counts["agrees"] += pair_id in self._accepted
+            counts["keeps_rejected"] += pair_id in self._rejected
+        else:
+            counts["falls_below"] += 1
+            counts["agrees"] += pair_id in self._rejected
+            counts["drops_accepted"] += pair_id in self._accepted
+            if pair_id in self._undecided:
+                self.doomed.append(pair_id)
+
+    def report(self, changed: int, entry_id: int | None) -> FilterReport:
+        counts = self._counts
+        return FilterReport(
+            pairs=counts["pairs"],
+            keeps=counts["keeps"],
+            falls_below=counts["falls_below"],
+            not_scored=counts["not_scored"],
+            undecided=len(self._undecided),
+            rejects=len(self.doomed),
+            agrees=counts["agrees"],
+            keeps_rejected=counts["keeps_rejected"],
+            drops_accepted=counts["drops_accepted"],
+            changed=changed,
+            entry_id=entry_id,
+        )
 
 
 def _ids(conn: sqlite3.Connection, chosen: PairFilter) -> frozenset[int]:

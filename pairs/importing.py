@@ -150,7 +150,10 @@ def import_file(
             report = ending.report
     except OSError as error:
         raise PairsmithError(f"{shown} cannot be read: {one_line(error.strerror or str(error))}") from error
-    found = _result(reading, report, preview)
+    return _checked(_result(reading, report, preview), shown)
+
+
+def _checked(found: FileImport, shown: str) -> FileImport:
     if found.rows == 0:
         raise MalformedFile(f"{shown} holds no pairs", "Nothing was imported", line=1)
     if found.refused == found.rows:
