@@ -16,7 +16,7 @@ from typing import TextIO
 
 from pairsmith.backends.text import one_line
 
-from .chosen_pairs import NAMES, VerdictChoice, choose_pairs
+from .chosen_pairs import NAMES, VerdictChoice, choose_pairs, count_verdicts_of
 from .errors import PairsmithError, UsageError
 from .export_formats import FORMATS, ExportPair, TextFormat
 from .expressions import parse_expression
@@ -83,6 +83,27 @@ def export_pairs(
         parse_expression(settings.where)
     check_target(path, workspace.path)
     return workspace.read(lambda conn: _export(conn, path, settings, progress, check))
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPreview:
+    """What an export would write, as in `ExportReport`."""
+
+    pairs: int
+    verdicts: dict[str, int]
+    left_out: int
+    balanced_out: int
+
+
+def preview_export(workspace: Workspace, settings: ExportSettings) -> ExportPreview:
+    """Choose as `export_pairs` would, and write nothing (blocking). Raises ExpressionError."""
+
+    def look(conn: sqlite3.Connection) -> ExportPreview:
+        choice = _choose(conn, settings)
+        verdicts = count_verdicts_of(conn, choice.ids)
+        return ExportPreview(len(choice.ids), verdicts, choice.left_out, choice.balanced_out)
+
+    return workspace.read(look)
 
 
 def check_target(path: Path, workspace: Path) -> None:

@@ -59,7 +59,7 @@ def read_user_settings(env: Mapping[str, str]) -> UserSettings:
     )
 
 
-def save_user_settings(env: Mapping[str, str], **values: str | None) -> Path:
+def save_user_settings(env: Mapping[str, str], **values: str | Mapping[str, str] | None) -> Path:
     """Set (or with None remove) keys of the file and leave the rest, comments included, as it is. Returns its path.
 
     Raises PairsmithError where it cannot be written.
@@ -75,7 +75,7 @@ def save_user_settings(env: Mapping[str, str], **values: str | None) -> Path:
             if value is None:
                 document.pop(key, None)
             else:
-                document[key] = value
+                document[key] = value if isinstance(value, str) else dict(value)
         temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
         try:
             with temporary.open("w", encoding="utf-8") as file:

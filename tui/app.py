@@ -62,6 +62,7 @@ class PairsmithApp(App[int]):
         self.pulls = Pulls(self)
         self._leaving = False
         self._settings = settings or read_app_settings(session.env)
+        self._kept_theme = self._settings.theme
         self._start = start if place_named(start) else PLACES[0].id
         for place in PLACES:
             self.add_mode(place.id, place.make)
@@ -244,6 +245,22 @@ class PairsmithApp(App[int]):
         else:
             super().notify(text, severity=severity, timeout=timeout, markup=False)
 
+    @property
+    def changed_keys(self) -> dict[str, str]:
+        """Binding id -> keys, those that the user changed."""
+        return dict(self._settings.keys)
+
+    def change_keys(self, binding: str, keys: str | None) -> None:
+        """Keep other keys for a binding; None: those that it had first (blocking). Raises PairsmithError."""
+        from pairsmith.pairs.user_settings import save_user_settings
+
+        changed = {**read_app_settings(self.session.env).keys}
+        changed.pop(binding, None)
+        if keys is not None:
+            changed[binding] = keys
+        save_user_settings(self.session.env, keys=changed or None)
+        self._settings = read_app_settings(self.session.env)
+
     def _keep_theme(self, name: str) -> None:
         async def keep() -> None:
             from pairsmith.pairs.user_settings import save_user_settings
@@ -253,8 +270,9 @@ class PairsmithApp(App[int]):
             except PairsmithError as error:
                 self.notify(str(error), severity="error")
 
-        if name != self._settings.theme:
-            self.run_worker(keep(), group="theme", exclusive=True, exit_on_error=False)
+        if name != self._kept_theme:
+            self._kept_theme = name
+            begin(self, keep, group="theme")
 
 
 def run(workspace_path: Path | None, *, start: str = "home", env: Mapping[str, str] | None = None) -> int:

@@ -1,0 +1,280 @@
+"""Export: which pairs, in which format, to which file; how many that is, before and while it is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from textual.binding import Binding
+from textual.widget import Widget
+
+from pairsmith.backends.errors import BackendError
+from pairsmith.backends.text import one_line
+from pairsmith.pairs.chosen_pairs import VerdictChoice, verdicts_said
+from pairsmith.pairs.errors import PairsmithError
+from pairsmith.pairs.export_formats import FORMATS
+from pairsmith.pairs.exporting import (
+    ExportPreview,
+    ExportReport,
+    ExportSettings,
+    check_target,
+    export_pairs,
+    preview_export,
+)
+
+from ..text import line, wrap
+from ..widgets.line import Piece
+from ..widgets.lines import Lines, Row, plain
+from ..widgets.meters import size
+from ..widgets.pick_list import PickList
+from ..working import begin
+from .ask import AskYes, FormScreen, Text, Values
+from .base import PlaceScreen
+from .form_rows import Setting, setting_entries, tail
+from .progress import ProgressScreen
+
+if TYPE_CHECKING:
+    from ..app import PairsmithApp
+
+ABOUT = {
+    "jsonl": "everything there is about a pair, one on each line: scores, verdict, topic, model",
+    "alpaca": "instruction, input, output: one JSON array, as Alpaca has it",
+    "messages": "chat messages, one conversation on each line, as OpenAI and most trainers take them",
+    "sharegpt": "conversations from human and gpt, one on each line",
+    "prompt-completion": "prompt and completion, one on each line",
+    "csv": "three columns for a spreadsheet; what looks like a formula stays a text",
+    "dpo": "prompt, chosen and rejected, for preference training",
+    "parquet": "columns, for pandas and the Hub",
+    "hf": "a folder that datasets.load_from_disk reads",
+}
+VERDICTS: tuple[tuple[VerdictChoice, str], ...] = (
+    ("not-rejected", "all that are not rejected"),
+    ("accepted", "accepted only"),
+    ("any", "all, rejected ones too"),
+)
+
+
+class ExportScreen(PlaceScreen):
+    """See the module."""
+
+    PLACE = "export"
+    CSS = """
+    ExportScreen #form { margin: 1 0 0 0; }
+    ExportScreen #said { height: 7; }
+    """
+    BINDINGS = [  # noqa: RUF012 - Textual's own declaration
+        Binding("g", "write", "write", id="export.write", tooltip="Write the file"),
+        Binding("enter", "change", "change", id="export.change", tooltip="Type a value, or take the next one"),
+        Binding("left,h", "turn(-1)", "choose", key_display="←/→", id="export.back", tooltip="The choice before"),
+        Binding("right,l", "turn(1)", "choose on", show=False, id="export.on", tooltip="The next choice"),
+        Binding("j,down", "move(1)", "next", show=False, id="export.next", tooltip="The next line"),
+        Binding("k,up", "move(-1)", "previous", show=False, id="export.previous", tooltip="The line before"),
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chosen = ExportSettings()
+        self.path: Path | None = None
+        self._preview: ExportPreview | None = None
+        self._problem = ""
+        self._written: list[str] = []
+
+    def body(self) -> Iterable[Widget]:
+        """The settings, and what they come to."""
+        yield PickList(id="form")
+        yield Lines(id="said")
+
+    @property
+    def _app(self) -> PairsmithApp:
+        return cast("PairsmithApp", self.app)
+
+    @property
+    def form(self) -> PickList:
+        """The settings."""
+        return self.query_one("#form", PickList)
+
+    @property
+    def said(self) -> str:
+        """What stands below, for tests."""
+        return plain(self.query_one("#said", Lines).rows)
+
+    @property
+    def target(self) -> Path:
+        """The file that would be written."""
+        workspace = self.session.path or Path("pairs")
+        return self.path or Path.cwd() / f"{workspace.stem}{FORMATS[self.chosen.format].suffix}"
+
+    def on_screen_resume(self) -> None:
+        """Pairs may have come or gone."""
+        super().on_screen_resume()
+        self._count()
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self.call_after_refresh(self.paint)
+
+    def _count(self) -> None:
+        self._preview, self._problem = None, ""
+        self.paint()
+        begin(self, self._counted, group="count")
+
+    async def _counted(self) -> None:
+        workspace = self.session.workspace
+        if workspace is None:
+            return
+        chosen = replace(self.chosen, judge=self.session.judge)
+        try:
+            self._preview = await asyncio.to_thread(preview_export, workspace, chosen)
+        except (PairsmithError, BackendError) as error:
+            self._problem = str(error)
+        self.paint()
+
+    def paint(self) -> None:
+        """Paint both."""
+        width = self.form.size.width
+        if not width:
+            return
+        chosen = self.chosen
+        verdict = dict(VERDICTS)[chosen.verdict]
+        settings = [
+            Setting("format", "format", chosen.format, True, ABOUT.get(chosen.format, "")),
+            Setting("verdict", "verdicts", verdict, True),
+            Setting(
+                "where",
+                "where",
+                chosen.where or "any scores",
+                note="" if chosen.where else "enter: helpfulness >= 3",
+            ),
+            Setting("balance", "balance", "as many of every topic" if chosen.balance_topics else "no", True),
+            Setting("file", "file", tail(str(self.target), width - 22)),
+        ]
+        self.form.show_entries(setting_entries(settings, width))
+        area = self.query_one("#said", Lines)
+        area.show_rows(self._said_rows(width)[: area.size.height])
+
+    def _said_rows(self, width: int) -> list[Row]:
+        rows: list[Row] = [(Piece("─" * width, "quiet"),)]
+        if self._problem:
+            rows += [(Piece(f" ✗ {text}", "bad"),) for text in wrap(self._problem, width - 4)[:3]]
+        elif self._preview is None:
+            rows.append((Piece(" counting…", "quiet"),))
+        else:
+            text = verdicts_said(self._preview.pairs, self._preview.verdicts)
+            rows.append(
+                (
+                    Piece(f" {text}", "strong"),
+                    Piece("   g writes them" if self._preview.pairs else "", "accent"),
+                )
+            )
+            rows += [(Piece(f" {text}", "quiet"),) for text in left_out(self._preview)]
+        return rows + [(Piece(f" {line(text, width - 2)}", "good"),) for text in self._written]
+
+    def action_move(self, steps: int) -> None:
+        """Move the cursor."""
+        self.form.move(steps)
+
+    def on_pick_list_picked(self, event: PickList.Picked) -> None:
+        """A second click changes."""
+        event.stop()
+        if event.twice:
+            self.action_change()
+
+    def action_turn(self, steps: int) -> None:
+        """Another choice on this line."""
+        here = self.form.current
+        if here == "format":
+            names = list(FORMATS)
+            self.chosen = replace(
+                self.chosen, format=names[(names.index(self.chosen.format) + steps) % len(names)]
+            )
+        elif here == "verdict":
+            names = [name for name, _ in VERDICTS]
+            at = (names.index(self.chosen.verdict) + steps) % len(names)
+            self.chosen = replace(self.chosen, verdict=VERDICTS[at][0])
+        elif here == "balance":
+            self.chosen = replace(self.chosen, balance_topics=not self.chosen.balance_topics)
+        else:
+            self.notify("enter changes this one")
+            return
+        self._count()
+
+    def action_change(self) -> None:
+        """Ask for a value, or take the next choice."""
+        if self.form.current == "where":
+            self.app.push_screen(self._where_form())
+        elif self.form.current == "file":
+            self.app.push_screen(self._file_form())
+        else:
+            self.action_turn(1)
+
+    def _where_form(self) -> FormScreen:
+        async def do(values: Values) -> str | None:
+            from pairsmith.pairs.expressions import parse_expression
+
+            where = values["where"].strip() or None
+            if where is not None:
+                parse_expression(where)
+            self.chosen = replace(self.chosen, where=where)
+            self._count()
+            return None
+
+        hint = "such as helpfulness >= 3 and verbosity <= 2.5; empty: no condition"
+        return FormScreen(
+            "Only pairs of which this is true", [Text("where", "where", self.chosen.where or "", hint)], do
+        )
+
+    def _file_form(self) -> FormScreen:
+        async def do(values: Values) -> str | None:
+            assert self.session.path is not None
+            text = values["file"].strip()
+            path = Path(text).expanduser().absolute() if text else None
+            if path is not None:
+                await asyncio.to_thread(check_target, path, self.session.path)
+            self.path = path
+            self.paint()
+            return None
+
+        return FormScreen(
+            "To which file?", [Text("file", "file", str(self.target), "empty: beside you, by format")], do
+        )
+
+    def action_write(self) -> None:
+        """Write the file."""
+        begin(self, self._write, group="write")
+
+    async def _write(self) -> None:
+        workspace, target = self.session.workspace, self.target
+        assert workspace is not None
+        chosen = replace(self.chosen, judge=self.session.judge)
+        if await asyncio.to_thread(target.exists):
+            lines = [
+                f"{one_line(str(target), 200)} is there already.",
+                "It is replaced as a whole when all is written.",
+            ]
+            if not await self.app.push_screen_wait(
+                AskYes("Replace the file?", lines, yes="replace it", no="leave it")
+            ):
+                return
+        work: ProgressScreen[ExportReport] = ProgressScreen(
+            f"Writing {one_line(target.name, 60)}",
+            lambda tell, check: export_pairs(workspace, target, chosen, progress=tell, check=check),
+            "pairs",
+        )
+        report = await self.app.push_screen_wait(work)
+        if report is not None:
+            said = f"✓ {verdicts_said(report.pairs, report.verdicts)} to {report.path} ({size(report.size)})"
+            self._written = [said]
+            self.paint()
+
+
+def left_out(preview: ExportPreview) -> list[str]:
+    """What is not taken, and why."""
+    found = []
+    if preview.left_out:
+        found.append(f"{preview.left_out:,} left out: the condition is false or unknown for them")
+    if preview.balanced_out:
+        found.append(f"{preview.balanced_out:,} left out so that every topic has equally many")
+    return found
