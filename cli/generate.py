@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.control import Control
+from pairsmith.pairs.diversity import Meters
 from pairsmith.pairs.events import Ended, Event, Notice, Progress, Started
+from pairsmith.pairs.examples import PRESETS, parse_examples
 from pairsmith.pairs.expressions import parse_expression
 from pairsmith.pairs.generating import GenerateJob, GenerateOptions
 from pairsmith.pairs.generation_plan import GenerateSettings
-from pairsmith.pairs.recipes import Recipe, read_recipe
+from pairsmith.pairs.recipes import METHODS, Recipe, read_recipe
 from pairsmith.pairs.rubrics import load_rubric
+from pairsmith.pairs.seed_tasks import read_seed_tasks
 from pairsmith.pairs.store.runs import RunTopic
 from pairsmith.pairs.store.workspace import Workspace
 
@@ -28,7 +30,7 @@ from .environment import (
     read_environment,
 )
 from .jobs import exit_code, failure_of, run_chosen, suggested_kind, unfinished_said
-from .ledger_text import ledger_lines
+from .ledger_text import diversity_lines, ledger_lines, meter_words
 from .opening import opened
 from .output import Failed, say
 from .progress import Progress as Bar
@@ -37,9 +39,8 @@ from .progress import progress
 EXAMPLE = """
 pairsmith generate git.pairsmith --pairs 500 --generator nim:meta/llama-3.1-405b-instruct
 pairsmith generate git.pairsmith --pairs 500 --judge ollama:llama3.1 --where 'helpfulness >= 3' --max-calls 2000
+pairsmith generate tasks.pairsmith --pairs 1000 --method self-instruct --seed-tasks seed_tasks.jsonl --refine
 """
-METHODS = ("topic-tree",)
-"""Ways to find instructions that the job can go."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -63,6 +64,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--kind", choices=KINDS, help="how the judge judges")
     parser.add_argument("--rubric", type=path, metavar="FILE", help="what the judge judges by (TOML)")
+    parser.add_argument(
+        "--seed-tasks",
+        type=path,
+        metavar="FILE",
+        help="human-written tasks for self-instruct: seed_tasks.jsonl, or one on each line; the workspace keeps them",
+    )
+    parser.add_argument(
+        "--examples",
+        type=_examples,
+        metavar="CHOICE",
+        help="tasks that a self-instruct prompt shows: paper (6 seeds + 2 of the model's), alpaca (3 seeds), mixed (3),"
+        " or like 4+2",
+    )
+    parser.add_argument(
+        "--refine",
+        action="store_true",
+        help="let the model rewrite an instruction once that breaks a rule which can be mended",
+    )
     parser.add_argument("--seed", type=seed, metavar="N", help="for backends that can repeat themselves")
     add_backend_arguments(parser)
     add_limits(parser)
@@ -73,6 +92,7 @@ def run(arguments: Namespace) -> int:
     if arguments.where is not None:
         parse_expression(arguments.where)
     rubric = load_rubric(arguments.rubric) if arguments.rubric else None
+    seed_tasks = tuple(read_seed_tasks(arguments.seed_tasks)) if arguments.seed_tasks else ()
     with opened(arguments) as workspace:
         environment = read_environment(arguments, workspace)
         recipe = read_recipe(workspace.meta("recipe") or "", "the workspace's recipe")
@@ -88,6 +108,7 @@ def run(arguments: Namespace) -> int:
             rubric=rubric,
             generator=environment.user.generator,
             judge=environment.user.judge,
+            seed_tasks=seed_tasks,
         )
         control = Control()
         job = GenerateJob(workspace, _wanted(arguments, recipe), environment.settings, options, control)
@@ -109,15 +130,20 @@ def _models(arguments: Namespace, workspace: Workspace, environment: Environment
 
 
 def _wanted(arguments: Namespace, recipe: Recipe) -> GenerateSettings:
-    method = arguments.method or recipe.method
-    if method not in METHODS:
-        raise Failed(
-            f"the recipe's method {method} is not one that this version knows",
-            2,
-            advice=f"Give --method {METHODS[0]}",
-            kind="usage",
-        )
-    return GenerateSettings(arguments.pairs, method, arguments.where, arguments.seed)
+    return GenerateSettings(
+        arguments.pairs,
+        arguments.method or recipe.method,
+        arguments.where,
+        arguments.seed,
+        arguments.examples,
+        arguments.refine,
+    )
+
+
+def _examples(text: str) -> str:
+    if parse_examples(text) is None:
+        raise ArgumentTypeError(f"{one_line(text)} is none of {', '.join(PRESETS)}, nor like 6+2")
+    return text
 
 
 class _Shown:
@@ -126,6 +152,7 @@ class _Shown:
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
         self.topics: tuple[RunTopic, ...] = ()
+        self.meters: Meters | None = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Started):
@@ -137,11 +164,12 @@ class _Shown:
             self._bar.restart(event.ledger.kept)
         elif isinstance(event, Progress):
             self.topics = event.topics
+            self.meters = event.diversity
             doing = ", ".join(f"{count} {name}" for name, count in sorted(event.doing.items()))
             lost = sum(event.ledger.losses.values())
-            self._bar.update(
-                event.ledger.kept, event.ledger.asked, f"{doing}  lost {lost:,}" if lost else doing
-            )
+            if lost:
+                doing = f"{doing}  lost {lost:,}"
+            self._bar.update(event.ledger.kept, event.ledger.asked, "  ".join([doing, *meter_words(event)]))
         elif isinstance(event, Notice):
             self._bar.say(event.text)
 
@@ -159,6 +187,8 @@ def _told(arguments: Namespace, ended: Ended, shown: _Shown) -> int:
             {"path": t.path, "planned": t.planned, "quota": t.quota, "kept": t.kept, "exhausted": t.exhausted}
             for t in shown.topics
         ],
+        "share_kept": ended.ledger.share_kept,
+        "diversity": None if shown.meters is None else shown.meters.as_json(),
     }
     if failure is not None:
         data["error"] = {
@@ -167,14 +197,17 @@ def _told(arguments: Namespace, ended: Ended, shown: _Shown) -> int:
             "advice": failure.advice,
             "exit": code,
         }
-    say(arguments, lambda: _lines(ended, shown.topics), data)
+    say(arguments, lambda: _lines(ended, shown), data)
     unfinished_said(ended, failure)
     return code
 
 
-def _lines(ended: Ended, topics: Sequence[RunTopic]) -> list[str]:
+def _lines(ended: Ended, shown: _Shown) -> list[str]:
     assert ended.ledger is not None
     if ended.error is not None and not ended.ledger.calls.useful:
         return []  # nothing came of it: the error says all there is
     why = f", {one_line(ended.reason)}" if ended.reason else ""
-    return [*ledger_lines(ended.ledger, topics), f"run {ended.run_id}: {ended.state}{why}"]
+    lines = ledger_lines(ended.ledger, shown.topics)
+    if shown.meters is not None:
+        lines += diversity_lines(shown.meters)
+    return [*lines, f"run {ended.run_id}: {ended.state}{why}"]

@@ -13,6 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .tokens import has_unspaced, word_tokens
 from .verb_nouns import verb_and_noun
@@ -51,6 +52,17 @@ class Meters:
     verbs: tuple[VerbNouns, ...] = ()
     """The twenty most frequent root verbs, as in the paper's figure."""
     openings: tuple[tuple[str, int], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "instructions": self.instructions,
+            "distinct_1": self.distinct_1,
+            "distinct_2": self.distinct_2,
+            "nearest": self.nearest,
+            "verbs": [{"verb": v.verb, "count": v.count, "nouns": dict(v.nouns)} for v in self.verbs],
+            "openings": dict(self.openings),
+        }
 
 
 class DiversityMeter:
