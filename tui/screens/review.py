@@ -83,8 +83,8 @@ class ReviewScreen(Deciding, Versions, Forms, Thresholds, Likeness):
         if saving:
             await asyncio.wait(saving, timeout=10)
 
-    async def load(self, stay_on: int | None = None) -> None:
-        """Read the filter: its first pairs, then all of it; the cursor goes to the first, or to the pair given."""
+    async def load(self) -> None:
+        """Read the filter: its first pairs, then all of it; the cursor goes to the first."""
         self.reading = True
         self.paint()
         chosen, order = self.chosen, self.order
@@ -99,8 +99,7 @@ class ReviewScreen(Deciding, Versions, Forms, Thresholds, Likeness):
         if not whole:
             return
         self.reading = False
-        position = None if stay_on is None else self.queue.position(stay_on)
-        self.go(self.cursor if position is None else position)
+        self.go(self.cursor)
         self.list.refresh()
         self.begin_watching()
         self.index_if_small()

@@ -38,7 +38,7 @@ _ANY = ("any", None)
 class Forms(ReviewBase):
     """/ f o b n s."""
 
-    async def load(self, stay_on: int | None = None) -> None:
+    async def load(self) -> None:
         """Read the filter (the screen's)."""
         raise NotImplementedError
 
@@ -47,11 +47,9 @@ class Forms(ReviewBase):
         raise NotImplementedError
 
     def show(self, chosen: PairFilter, order: Order | None = None) -> None:
-        """Show another filter or order; the pair at the cursor stays there if it is among them."""
-        row = self.current
-        same = chosen == self.chosen
+        """Show another filter or order, from its first pair."""
         self.chosen, self.order = chosen, order or self.order
-        self.start(self.load(stay_on=row.id if row is not None and same else None))
+        self.start(self.load())
 
     def action_find(self) -> None:
         """Search; what is found is a filter."""

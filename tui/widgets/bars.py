@@ -125,7 +125,7 @@ class KeyBar(Line):
             return [Piece(line(self._notice.text, width - 1), self._notice.style)]
         found: list[Piece] = []
         rest = [Piece(" "), Piece("?", "accent", "app.keys"), Piece(" all")]
-        used = sum(len(piece.text) for piece in rest)
+        used = 2
         for binding in footer_bindings(self.screen):
             key, label = self.app.get_key_display(binding), safe(binding.description, 30)
             size = len(key) + len(label) + 3
@@ -137,9 +137,7 @@ class KeyBar(Line):
                 Piece(key, "accent", binding.action),
                 Piece(f" {label} ", "", binding.action),
             ]
-        if used - 4 <= width - 1:
-            return [*found, *rest]
-        return [*found, *rest[:2]]
+        return [*found, *(rest if used + len(rest[2].text) <= width else rest[:2])]
 
 
 def footer_bindings(screen: Screen[object]) -> list[Binding]:

@@ -1,0 +1,202 @@
+"""Keys: every one of the footer does what it says, none fires while one types, a thousand random ones raise nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import string
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from textual.widgets import Input, TextArea
+
+from pairsmith.pairs.store.journal import history
+from pairsmith.tui.app import PairsmithApp
+from pairsmith.tui.keymap import read_app_settings
+from pairsmith.tui.screens.choose import ChooseScreen
+from pairsmith.tui.screens.edit_pair import EditScreen
+from pairsmith.tui.screens.keys import KeysScreen
+from pairsmith.tui.screens.review import ReviewScreen
+from pairsmith.tui.screens.search_box import SearchScreen
+from pairsmith.tui.session import Session
+from pairsmith.tui.widgets.bars import KeyBar, footer_bindings
+
+from .screens import (
+    NARROW,
+    WIDE,
+    git_workspace,
+    press,
+    review_of,
+    reviewing,
+    screen_text,
+    settle,
+    strike,
+    verdicts,
+)
+
+Check = Callable[[Any, dict[int, str]], bool]
+FOOTER: dict[str, Check] = {
+    "accept": lambda app, found: found[12] == "accepted" and review_of(app).cursor == 1,
+    "reject": lambda app, found: found[12] == "rejected" and review_of(app).cursor == 1,
+    "edit": lambda app, found: isinstance(app.screen, EditScreen),
+    "again": lambda app, found: "of 12" not in screen_text(app).splitlines()[3],
+    "skip": lambda app, found: review_of(app).cursor == 1 and found[12] == "undecided",
+    "undo": lambda app, found: "Nothing to undo" in screen_text(app),
+    "find": lambda app, found: isinstance(app.screen, SearchScreen),
+    "filter": lambda app, found: isinstance(app.screen, ChooseScreen),
+}
+
+
+@pytest.mark.parametrize("label", FOOTER)
+async def test_every_key_of_the_footer_does_what_it_says(tmp_path: Path, label: str) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            binding = next(b for b in footer_bindings(pilot.app.screen) if b.description == label)
+            assert f"{pilot.app.get_key_display(binding)} {label}" in screen_text(pilot.app)
+            await press(pilot, binding.key)
+            assert FOOTER[label](pilot.app, verdicts(workspace))
+
+
+async def test_the_footer_holds_no_key_that_is_not_walked(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace, WIDE) as pilot:
+            assert [b.description for b in footer_bindings(pilot.app.screen)] == list(FOOTER)
+
+
+async def test_every_binding_of_the_review_has_an_action_and_a_sentence(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            screen = pilot.app.screen
+            for active in screen.active_bindings.values():
+                if active.node is screen and active.binding.id:
+                    name = active.binding.action.partition("(")[0]
+                    assert hasattr(screen, f"action_{name}"), name
+                    assert active.binding.tooltip
+
+
+async def test_question_mark_lists_every_key_with_its_sentence(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace, WIDE) as pilot:
+            await press(pilot, "question_mark")
+            assert isinstance(pilot.app.screen, KeysScreen)
+            text = screen_text(pilot.app)
+            for sentence in (
+                "Accept the pair and go to the next",
+                "Thresholds on histograms",
+                "Go to a place",
+            ):
+                assert sentence in text
+            await press(pilot, "escape")
+            assert isinstance(pilot.app.screen, ReviewScreen)
+
+
+async def test_the_palette_finds_an_action_by_name(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            await press(pilot, "ctrl+p", *"statistics")
+            await pilot.pause(0.5)
+            await press(pilot, "enter")
+            await settle(pilot)
+            assert "this sitting" in screen_text(pilot.app)
+
+
+async def test_keys_can_be_changed_in_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('[keys]\n"review.accept" = "y"\n')
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            assert "y accept" in screen_text(pilot.app)
+            await press(pilot, "a")
+            assert verdicts(workspace)[12] == "undecided"
+            await press(pilot, "y")
+            assert verdicts(workspace)[12] == "accepted"
+
+
+@pytest.mark.parametrize("text", ["keys = 3", "[keys]\na = 1", "theme = []", "not toml ["])
+async def test_settings_that_cannot_be_read_are_said_and_change_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    assert read_app_settings({"PAIRSMITH_HOME": str(tmp_path)}).keys == {}
+
+
+TYPED = st.lists(
+    st.one_of(
+        st.sampled_from(list(string.printable[:95])),
+        st.sampled_from(["enter", "space", "tab", "backspace", "left", "up", "end", "pagedown", "delete"]),
+    ),
+    min_size=1,
+    max_size=25,
+)
+OPENERS = ("e", "slash", "n")
+
+
+def _key(char: str) -> str:
+    from textual.keys import _character_to_key
+
+    return _character_to_key(char) if len(char) == 1 else char
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(typed=TYPED, opener=st.sampled_from(OPENERS))
+def test_typing_any_text_in_any_editor_changes_no_verdict(typed: list[str], opener: str) -> None:
+    async def run() -> None:
+        with tempfile.TemporaryDirectory() as folder, git_workspace(Path(folder)) as workspace:
+            async with reviewing(workspace) as pilot:
+                await press(pilot, opener)
+                opened = pilot.app.screen
+                for char in typed:
+                    if pilot.app.screen is not opened:
+                        break
+                    assert isinstance(pilot.app.focused, (Input, TextArea))
+                    await strike(pilot, _key(char))
+                await settle(pilot)
+                assert set(verdicts(workspace).values()) == {"undecided"}
+                assert workspace.read(history) == []
+
+    asyncio.run(run())
+
+
+KEYS = [
+    *string.ascii_letters,
+    *string.digits,
+    *("enter", "escape", "space", "tab", "shift+tab", "up", "down", "left", "right", "home", "end"),
+    *("pageup", "pagedown", "backspace", "slash", "question_mark", "f1", "f2", "f3", "ctrl+p", "ctrl+s"),
+    *("comma", "full_stop", "plus", "minus", "ctrl+d", "ctrl+u"),
+]
+
+
+@pytest.mark.parametrize(("seed", "size"), [(1, NARROW), (2, WIDE), (3, (30, 8)), (4, (100, 24))])
+async def test_random_keys_raise_nothing(tmp_path: Path, seed: int, size: tuple[int, int]) -> None:
+    """A thousand in all; an exception on any of them ends the app and fails the test."""
+    chosen = random.Random(seed)
+    left = 250
+    with git_workspace(tmp_path) as workspace:
+        while left:
+            app = PairsmithApp(
+                Session({"PAIRSMITH_HOME": str(tmp_path), "EDITOR": "true"}, workspace), start="review"
+            )
+            async with app.run_test(size=size) as pilot:
+                while left and app.is_running:  # the palette can quit: that is no failure
+                    await strike(pilot, chosen.choice(KEYS))
+                    left -= 1
+            assert app._exception is None
+
+
+async def test_the_places_of_line_2_are_those_that_are_built(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            assert "[5 Review]" in screen_text(pilot.app).splitlines()[1]
+            await press(pilot, "6")
+            assert isinstance(pilot.app.screen, ReviewScreen) or "6" in screen_text(pilot.app).splitlines()[1]
+
+
+async def test_notices_stand_in_the_last_line_and_are_never_markup(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            pilot.app.notify("array[/0] and [/] \x1b[2J", severity="error")
+            await pilot.pause()
+            assert "array[/0] and [/] ␛[2J" in screen_text(pilot.app).splitlines()[-1]
+            assert pilot.app.screen.query_one(KeyBar).noticed
