@@ -75,11 +75,12 @@ class TrainingChild:
     async def events(self) -> AsyncGenerator[ChildEvent, None]:
         """What it says, as it says it. Raises TrainingFailed for an `error` event and for a child that vanished."""
         ended = False
-        async for event in self.lines():
-            if event["event"] == "error":
-                raise failure_of(event)
-            ended = ended or event["event"] == "done"
-            yield event
+        async with contextlib.aclosing(self.lines()) as lines:
+            async for event in lines:
+                if event["event"] == "error":
+                    raise failure_of(event)
+                ended = ended or event["event"] == "done"
+                yield event
         if not ended:
             assert self._process is not None
             raise TrainingFailed(*self._vanished(self._process.returncode or 0), kind="vanished")

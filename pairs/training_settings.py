@@ -63,7 +63,8 @@ def canonical_base(text: str) -> str:
     parts = name.split("/")
     if len(parts) == 2 and all(parts) and not name.startswith((".", "~")) and path.suffix not in _FILES:
         return name
-    known = ", ".join((*SIZES, "scratch:SIZE", EMBEDDED, "owner/name on the Hub"))
+    scratch = f"scratch:{'|'.join(SCRATCH)}"
+    known = ", ".join((*SIZES, scratch, EMBEDDED, "owner/name on the Hub"))
     raise UsageError(f"there is no base model {one_line(name, 80)!r}", f"Give {known}, or a path")
 
 
