@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pairsmith.backends.errors import (
     BackendError,
     BadRequest,
@@ -24,7 +25,6 @@ from pairsmith.backends.errors import (
     Unavailable,
 )
 from pairsmith.backends.http_errors import error_of, retry_after, server_message
-
 from tests.http_doors import ASK, CANARY, MODEL, nim_at, openai_at
 from tests.servers import nim
 from tests.servers.http_server import HttpServer, Incoming, Outgoing

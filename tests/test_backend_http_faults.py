@@ -9,9 +9,9 @@ import socket
 import zlib
 
 import pytest
+
 from pairsmith.backends.errors import BackendError, BadRequest, MalformedReply, NotReachable, TimedOut
 from pairsmith.backends.protocol import Message, Request
-
 from tests.http_doors import ASK, CANARY, nim_at, openai_at
 from tests.servers import nim
 from tests.servers.http_server import HttpServer, Outgoing

@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 import pytest
+
 from pairsmith.backends.errors import BadRequest, ContextOverflow, MalformedReply, NotReachable, TimedOut
 from pairsmith.backends.ollama import OllamaBackend, open_ollama
 from pairsmith.backends.ollama_errors import DegenerateOutput
 from pairsmith.backends.protocol import Backend, Chunk, Message, Request, ScoreRequest
 from pairsmith.backends.registry import Settings
-
 from tests.servers.ollama import FakeModel, OllamaServer, Said
 from tests.servers.ollama_plays import Answer, as_lines
 

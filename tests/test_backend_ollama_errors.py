@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from pairsmith.backends.errors import (
     BackendError,
     BadRequest,
@@ -27,7 +28,6 @@ from pairsmith.backends.ollama_errors import DegenerateOutput, error_from, messa
 from pairsmith.backends.protocol import Message, Request, ScoreRequest
 from pairsmith.backends.registry import Settings
 from pairsmith.backends.text import one_line
-
 from tests.servers.ollama import OllamaServer
 from tests.servers.ollama_plays import PLAYS, Answer, Drop, End
 

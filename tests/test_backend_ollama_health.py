@@ -6,13 +6,13 @@ import shutil
 from typing import Any
 
 import pytest
+
 from pairsmith.backends.errors import BadRequest, NoSuchModel, NotAllowed, NotReachable
 from pairsmith.backends.ollama import OllamaBackend, open_ollama
 from pairsmith.backends.ollama_host import parse_host
 from pairsmith.backends.ollama_library import is_cloud_name, read_version
 from pairsmith.backends.protocol import Message, Request
 from pairsmith.backends.registry import Settings, open_backend, parse_spec
-
 from tests.servers.ollama import FakeModel, OllamaServer
 from tests.servers.ollama_plays import Answer
 

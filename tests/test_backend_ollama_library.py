@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from pairsmith.backends.errors import (
     BadRequest,
     MalformedReply,
@@ -21,7 +22,6 @@ from pairsmith.backends.ollama import OllamaBackend, open_ollama
 from pairsmith.backends.ollama_library import PullProgress
 from pairsmith.backends.protocol import Message, Request
 from pairsmith.backends.registry import Settings
-
 from tests.servers.ollama import FakeModel, Layer, OllamaServer
 from tests.servers.ollama_plays import Answer, as_lines
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pairsmith.backends.errors import ContextOverflow
 from pairsmith.backends.ollama import OllamaBackend, open_ollama
 from pairsmith.backends.ollama_window import Counts, check_after, check_before, estimate_tokens
 from pairsmith.backends.protocol import Message, Request
 from pairsmith.backends.registry import Settings
-
 from tests.servers.ollama import FakeModel, OllamaServer
 from tests.servers.ollama_plays import Answer
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pairsmith.backends.errors import (
     BackendError,
     BadRequest,
@@ -21,7 +22,6 @@ from pairsmith.backends.errors import (
 )
 from pairsmith.backends.openai_reply import choice_probabilities, completion_of, read_models, read_reply
 from pairsmith.backends.protocol import Backend, Message, Request, ScoreRequest, TokenLogprob
-
 from tests.http_doors import ASK, CANARY, MODEL, nim_at, openai_at
 from tests.servers.http_server import HttpServer, Outgoing
 from tests.servers.nim import DEGRADED, Answer, NimServer, Rules, events, ok, reward_answer

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from pairsmith.backends.errors import ContextOverflow, FieldRejected
 from pairsmith.backends.protocol import Message, Request, ScoreRequest
-
 from tests.http_doors import openai_at
 from tests.servers.llama_server import running_llama_server
 from tests.tiny_gguf import make_tiny_gguf

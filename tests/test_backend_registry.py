@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pairsmith.backends.addresses import read_url
 from pairsmith.backends.errors import BackendError, BadRequest, NotAllowed, UnknownBackend
 from pairsmith.backends.local_only import check_local, is_local

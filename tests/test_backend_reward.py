@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+
 from pairsmith.backends.errors import MalformedReply
 from pairsmith.backends.reward import ATTRIBUTES, attributes_of, read_reward
 

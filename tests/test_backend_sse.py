@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pairsmith.backends.sse import EventReader
 
 lines = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n"), max_size=8)

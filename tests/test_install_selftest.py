@@ -7,8 +7,8 @@ from pathlib import Path
 
 import make_selftest_gguf as maker
 import pytest
-from pairsmith.backends.llama_cpp import selftest
 
+from pairsmith.backends.llama_cpp import selftest
 from tests import fake_pip
 
 

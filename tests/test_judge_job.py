@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pairsmith.pairs.errors import UsageError
 from pairsmith.pairs.events import Ended, Event, Judged
 from pairsmith.pairs.judge_job import JudgeJob, JudgeOptions

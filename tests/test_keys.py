@@ -10,11 +10,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from pairsmith.backends.errors import BadRequest, Unauthorized
 from pairsmith.backends.keys import Secret, find_key, store_key
 from pairsmith.backends.openai_compatible import open_openai
 from pairsmith.backends.registry import Settings, open_backend, parse_spec
-
 from tests.http_doors import ASK, CANARY
 from tests.servers.http_server import HttpServer
 from tests.servers.nim import Answer, ok

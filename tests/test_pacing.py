@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import pytest
+
 from pairsmith.backends.errors import MalformedReply, NotReachable, RateLimited, TimedOut, Unavailable
 from pairsmith.backends.pacing import Pacer, forget_pacers, pacer_for
 from pairsmith.backends.rate_law import RateLaw
-
 from tests.hidden_limit import HiddenLimit
 from tests.virtual_time import run_virtual
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from pairsmith.backends.errors import RateLimited
 from pairsmith.backends.pacing import forget_pacers, pacer_of
 from pairsmith.backends.registry import Settings, open_backend, parse_spec
-
 from tests.hidden_limit import HiddenLimit
 from tests.http_doors import ASK, MODEL
 from tests.servers.nim import Answer, NimServer, Rules, reward_answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pairsmith.pairs.quota import list_size, move_rest, ran_dry, share
 
 weights = st.dictionaries(st.integers(0, 50), st.floats(0, 100), min_size=1, max_size=20)

@@ -7,10 +7,10 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pairsmith.pairs.rouge import rouge_l
 from pairsmith.pairs.splits import ALIKE, Side, assign, parity_sides
 from pairsmith.pairs.tokens import word_tokens
-
 from tests.brains import fresh_instruction
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from pairsmith.pairs.errors import UsageError
 from pairsmith.pairs.store import journal, topics
 from pairsmith.pairs.store.errors import DuplicatePair
@@ -17,7 +18,6 @@ from pairsmith.pairs.store.paging import Order, snapshot_ids
 from pairsmith.pairs.store.pair_rows import NewPair, add_pair, get_pair, get_pairs, pair_by_uid
 from pairsmith.pairs.store.scores import scores_of
 from pairsmith.pairs.store.verdicts import get_verdict
-
 from tests.stores import content, new_workspace
 
 FILE = BatchInfo("data.json", "alpaca", "00" * 32)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from pairsmith.pairs.normalise import text_key
 from pairsmith.pairs.store import journal, topics
 from pairsmith.pairs.store.driver import sqlite3
@@ -27,7 +28,6 @@ from pairsmith.pairs.store.pair_rows import NewPair, add_pair, get_pair, get_ver
 from pairsmith.pairs.store.search import search
 from pairsmith.pairs.store.verdicts import decide, get_verdict
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
-
 from tests.stores import add_pairs, content, new_workspace, python
 
 # A few words, so that texts meet: duplicates, case, and a script without spaces among them.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pairsmith.pairs.store import journal, topics
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.edits import add_model_version, edit_pair
@@ -30,7 +31,6 @@ from pairsmith.pairs.store.scores import attributes, judges, scores_of
 from pairsmith.pairs.store.stats import count_verdicts, read_stats
 from pairsmith.pairs.store.verdicts import all_tags, decide, get_verdicts
 from pairsmith.pairs.store.workspace import Workspace
-
 from tests.stores import new_workspace
 
 THRESHOLDS = (Threshold("helpfulness", ">=", 2.5), Threshold("verbosity", "<=", 2))
