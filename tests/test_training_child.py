@@ -254,6 +254,29 @@ def test_killed_ten_times_the_curve_is_that_of_an_uninterrupted_run(tmp_path: Pa
     _killed_and_resumed(tmp_path, 10, seed)
 
 
+def test_two_processes_have_the_curve_of_one(tmp_path: Path) -> None:
+    alone = run_folder(tmp_path / "one", epochs=1, batch_size=8, device="cpu")
+    together = run_folder(tmp_path / "two", epochs=1, batch_size=4, device="cpu")
+    assert _run("train", alone)[0] == 0
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "pairsmith.training",
+    ]
+    done = subprocess.run(
+        [*launcher, "train", str(together)], capture_output=True, text=True, env=ENVIRONMENT, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    mine, theirs = _curve(together / "events.jsonl"), _curve(alone / "events.jsonl")
+    assert mine.keys() == theirs.keys()
+    for step, loss in theirs.items():
+        assert mine[step] == pytest.approx(loss, abs=1e-4)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
 def test_a_memory_limit_ends_in_an_oom_error_and_the_parent_lives(tmp_path: Path) -> None:
     import resource

@@ -149,6 +149,13 @@ def test_cancel_stops_at_once_and_writes_nothing(tmp_path: Path) -> None:
     assert not list((folder / "checkpoints").glob("*")) if (folder / "checkpoints").exists() else True
 
 
+def test_resuming_a_finished_run_only_says_so(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", epochs=2)
+    found = _events(folder)
+    again = _events(folder, resume=True)
+    assert again == [found[-1]]
+
+
 def test_a_checkpoint_that_lies_there_is_not_overlooked(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", epochs=2)
     _run_and_stop(folder, 2, "pause")

@@ -22,6 +22,13 @@ def _mask(length: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.full((length, length), -torch.inf, dtype=dtype).triu(1)
 
 
+def weights_of(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """Causal attention weights of rows [batch, length, width]."""
+    scale = q.shape[-1] ** -0.5
+    scores = torch.baddbmm(_mask(q.shape[1], q.dtype), q, k.transpose(1, 2), alpha=scale)
+    return torch.softmax(scores, -1)
+
+
 class _Short(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: torch.Tensor, batch: Packed, heads: int) -> torch.Tensor:
@@ -30,12 +37,10 @@ class _Short(torch.autograd.Function):
         each = width // heads
         padded = qkv.index_select(0, batch.to_padded).view(count, length, 3, heads, each)
         q, k, v = padded.permute(2, 0, 3, 1, 4).reshape(3, count * heads, length, each).unbind(0)
-        scale = each**-0.5
-        scores = torch.baddbmm(_mask(length, qkv.dtype), q, k.transpose(1, 2), alpha=scale)
-        weights = torch.softmax(scores, -1)
+        weights = weights_of(q, k)
         mixed = torch.bmm(weights, v).view(count, heads, length, each)
         ctx.save_for_backward(q, k, v, weights)
-        ctx.batch, ctx.heads, ctx.scale = batch, heads, scale
+        ctx.batch, ctx.heads, ctx.scale = batch, heads, each**-0.5
         flat = mixed.transpose(1, 2).reshape(count * length, width)
         return flat.index_select(0, batch.to_packed)
 

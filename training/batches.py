@@ -43,7 +43,7 @@ class Packed:
 
     def to(self, device: torch.device) -> Packed:
         """The same batch on `device`."""
-        if device.type == "cpu":
+        if device == self.ids.device:
             return self
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in _TENSORS}
         kept = {name: getattr(self, name) for name in self.__slots__ if name not in _TENSORS}

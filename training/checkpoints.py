@@ -38,7 +38,7 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     Raises OSError (a full disk; nothing is left of the new one) and TrainingError("not_finite").
     """
     for name, tensor in checkpoint.tensors.items():
-        if not bool(torch.isfinite(tensor.sum(dtype=torch.float64))):
+        if not bool(torch.isfinite(tensor).all()):
             raise TrainingError(
                 "not_finite", f"{name} holds numbers that are not finite: no checkpoint is written"
             )

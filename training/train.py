@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from . import atomic, checkpoints, devices, export_safetensors, parity
+from . import atomic, checkpoints, config, devices, export_safetensors, parity
 from .data import Example
 from .errors import TrainingError
 from .events import Control, Event, event
@@ -27,6 +28,10 @@ def run(
         raise TrainingError("config", f"{folder}: no config.json in it")
     for place in (folder, folder / "checkpoints"):
         atomic.sweep(place)
+    before = _finished(folder) if resume else None
+    if before is not None:
+        yield before
+        return
     saved = checkpoints.newest(folder / "checkpoints")
     if saved is not None and not resume:
         raise TrainingError(
@@ -61,11 +66,11 @@ def _train(job: Job, loop: Loop) -> Iterator[Event]:
     if state in ("paused", "cancelled"):
         yield _done(job, loop, state, None)
         return
-    path = None
+    path = job.folder / "model"
+    done = _done(job, loop, state, path)
     if job.world.rank == 0:
-        path = job.folder / "model"
-        publish(job, loop, path, state)
-    yield _done(job, loop, state, path)
+        publish(job, loop, path, state, done)
+    yield done
 
 
 def started(job: Job, resumed_from: int | None) -> Event:
@@ -116,7 +121,20 @@ def _truncated(job: Job) -> Iterator[Event]:
         )
 
 
-def publish(job: Job, loop: Loop, target: Path, state: str) -> None:
+def _finished(folder: Path) -> Event | None:
+    """The `done` event of a run whose result was published before, if its settings are still the folder's."""
+    if atomic.check_manifest(folder / "model") is None:
+        return None
+    try:
+        notes = json.loads((folder / "model" / "pairsmith.json").read_text(encoding="utf-8"))
+        same = notes["config"] == config.read(folder / "config.json").as_json()
+        done: Event = notes["done"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return done if same else None
+
+
+def publish(job: Job, loop: Loop, target: Path, state: str, done: Event) -> None:
     """Write the result as a model folder: the last weights, or under early stopping the best. Raises TrainingError."""
     now = loop.now
     best = checkpoints.newest(job.folder / "checkpoints" / "best") if job.config.early_stop else None
@@ -137,6 +155,7 @@ def publish(job: Job, loop: Loop, target: Path, state: str) -> None:
         "step": best.step if best else now.step,
         "state": state,
         "config": job.config.as_json(),
+        "done": done,
     }
     curve = {"losses": now.losses, "validations": now.validations}
     export_safetensors.write(target, job.model.shape, tensors, job.vocabulary, notes, {"losses.json": curve})
@@ -172,10 +191,10 @@ def _done(job: Job, loop: Loop, state: str, model: Path | None) -> Event:
 
 def _out_of_memory(job: Job) -> TrainingError:
     need, have = needed(job) >> 20, devices.free_memory(job.device.device) >> 20
-    config = job.config
+    settings = job.config
     advice = []
-    if config.accumulate < config.batch_size:
-        more = min(config.batch_size, config.accumulate * 2)
+    if settings.accumulate < settings.batch_size:
+        more = min(settings.batch_size, settings.accumulate * 2)
         advice.append(f"Set accumulate to {more}: the same steps, computed in smaller slices.")
     advice += [
         f"Lower max_length (now {job.max_length}); the longest training example has {_longest(job.examples['train'])}.",
