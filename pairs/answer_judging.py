@@ -73,12 +73,10 @@ class AnswerJudge:
     async def score(self, item: HeldOut, subject: str, answer: str) -> AnswerJudgement:
         """0 to 100 against the reference answer; stored. Raises JobStopped, LimitReached."""
         prompt = score_prompt(self.kind, item.instruction, item.input, item.output, answer)
-        question = question_key("score", self.spec, prompt)
-        before = await self._workspace.aread(lambda conn: asked_before(conn, question))
+        question = question_key("score", subject, self.spec, prompt)
+        before = await self._workspace.aread(lambda conn: asked_before(conn, self._run_id, question))
         if before is not None:
-            judgement = AnswerJudgement(item.pair_id, before[0], None, before[1])
-            await self._store(subject, "", self.kind, question, judgement)
-            return judgement
+            return AnswerJudgement(item.pair_id, before[0], None, *before[1:])
         read = await self._ask(
             lambda attempt: score_request(prompt, attempt),
             read_score,
@@ -105,12 +103,10 @@ class AnswerJudge:
         texts = (item.instruction, item.input, item.output)
         prompts = (compare_prompt(*texts, answer, other), compare_prompt(*texts, other, answer))
         kind = f"pairwise {self.kind}"
-        question = question_key("compare", self.spec, kind, *prompts)
-        before = await self._workspace.aread(lambda conn: asked_before(conn, question))
+        question = question_key("compare", subject, against, self.spec, kind, *prompts)
+        before = await self._workspace.aread(lambda conn: asked_before(conn, self._run_id, question))
         if before is not None:
-            judgement = AnswerJudgement(item.pair_id, before[0], None, before[1])
-            await self._store(subject, against, kind, question, judgement)
-            return judgement
+            return AnswerJudgement(item.pair_id, before[0], None, *before[1:])
         reads: list[_Read[Place]] = []
         for number, prompt in enumerate(prompts):
             read = await self._ask(

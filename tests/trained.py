@@ -57,7 +57,7 @@ def tiny(**config: Any) -> TrainSettings:
 def learning(**config: Any) -> TrainSettings:
     """A run after which the model knows the task."""
     return tiny(
-        epochs=18,
+        epochs=26,
         batch_size=8,
         learning_rate=0.008,
         prompt_style="phi3",

@@ -114,14 +114,16 @@ def add_answer_judgement(
     )
 
 
-def asked_before(conn: sqlite3.Connection, question: bytes) -> tuple[float, str | None] | None:
-    """(value, explanation) of the newest judgement of exactly this question; None where there is none."""
+def asked_before(
+    conn: sqlite3.Connection, run_id: int, question: bytes
+) -> tuple[float, str | None, int] | None:
+    """(value, explanation, unreadable) where this run has asked exactly this before and was told; else None."""
     row = conn.execute(
-        "SELECT value, explanation FROM test_judgement WHERE question = ? AND state = 'scored'"
-        " ORDER BY id DESC LIMIT 1",
-        (question,),
+        "SELECT value, explanation, unreadable FROM test_judgement"
+        " WHERE question = ? AND run_id = ? AND state = 'scored'",
+        (question, run_id),
     ).fetchone()
-    return None if row is None else (float(row[0]), row[1])
+    return None if row is None else (float(row[0]), row[1], int(row[2]))
 
 
 def answer_judgements_of(

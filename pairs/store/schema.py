@@ -236,7 +236,7 @@ CREATE TABLE test_answer (
 ) STRICT;
 
 -- A judge's word on such an answer: 0 to 100 against the reference, or (`against` set) which of two is better
--- (1 the subject, 0.5 neither, 0 the other one). `question` is the hash of what was asked, so that it is paid for once.
+-- (1 the subject, 0.5 neither, 0 the other one). `question` is the hash of what was asked: a run pays for it once.
 CREATE TABLE test_judgement (
     id INTEGER PRIMARY KEY,
     run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE RESTRICT,
@@ -256,7 +256,7 @@ CREATE TABLE test_judgement (
     CHECK ((state = 'failed') = (reason IS NOT NULL)),
     CHECK ((state = 'scored') = (value IS NOT NULL))
 ) STRICT;
-CREATE INDEX test_judgement_question ON test_judgement (question);
+CREATE INDEX test_judgement_question ON test_judgement (question, run_id);
 
 -- Append-only: what was done, with the rows' images before and after in journal_change. Only `state`
 -- ever changes.
