@@ -56,7 +56,7 @@ def cut(text: str, cells: int) -> str:
         return text
     if cells <= 0:
         return ""
-    return _head(text[: 2 * cells + 40], cells - 1)[0] + "…"
+    return _head(text[: 2 * cells + 40], cells - 1, least=0)[0] + "…"
 
 
 def fill(text: str, cells: int) -> str:
@@ -109,16 +109,16 @@ def _wrapped(part: str, width: int) -> list[str]:
     return found
 
 
-def _head(text: str, cells: int) -> tuple[str, str]:
-    """The longest beginning of at most so many cells (at least one character), and the rest."""
+def _head(text: str, cells: int, least: int = 1) -> tuple[str, str]:
+    """The longest beginning of at most so many cells (but at least so many characters), and the rest."""
     if text.isascii():
-        cells = max(1, cells)
+        cells = max(least, cells)
         return text[:cells], text[cells:]
     used = 0
     spans, _ = split_graphemes(text)
     for start, end, size in spans:
         if used + size > cells:
-            if start == 0:
+            if start == 0 and least:
                 start = end
             return text[:start], text[start:]
         used += size
