@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PAINT_S = 0.25
 TEST_PROMPT = "Say in one sentence what a good answer is."
 TEST_TOKENS = 200
-_START = "enter asks what the cursor is on whether it is well · t sends it a prompt · G and J choose it"
+_START = "enter: does it answer? · t sends it a prompt of yours · G lets it write, J lets it judge"
 
 
 class BackendsScreen(PlaceScreen):
@@ -90,7 +90,7 @@ class BackendsScreen(PlaceScreen):
     def on_mount(self) -> None:
         """Look once; follow pulls."""
         self.set_interval(PAINT_S, self._tick)
-        self.call_after_refresh(self.action_look)
+        self.call_after_refresh(self.look)
 
     def on_screen_resume(self) -> None:
         """Paint who writes and judges."""
@@ -159,11 +159,16 @@ class BackendsScreen(PlaceScreen):
         self._said[entry] = (heading, text)
         self._paint_detail()
 
-    def action_look(self) -> None:
+    def look(self) -> None:
         """Ask every backend of this machine what it has; NIM only whether there is a key."""
         self.offered.clear()
         self.paint()
         begin(self, self._look, group="look")
+
+    def action_look(self) -> None:
+        """Ask all of them again."""
+        self.look()
+        self.notify("Looking again at every backend")
 
     async def _look(self) -> None:
         for module in ("backends.ollama", "backends.openai_compatible", "pairs.backend_checks"):

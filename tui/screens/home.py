@@ -98,8 +98,7 @@ class HomeScreen(PlaceScreen):
             self.list.show_entries(entries_of(self._known, self.session, width))
 
     def _after_first_frame(self) -> None:
-        self.paint()
-        self.action_look()
+        self.look()
 
     def _read_soon(self) -> None:
         if self.is_current and self.session.workspace is not None:
@@ -115,9 +114,16 @@ class HomeScreen(PlaceScreen):
                 known.standing = await workspace.aread(Standing.read)
         self.paint()
 
-    def action_look(self) -> None:
+    def look(self) -> None:
         """Ask the machine."""
+        self._known.machine.clear()
+        self.paint()
         begin(self, self._look, group="look")
+
+    def action_look(self) -> None:
+        """Ask the machine again."""
+        self.look()
+        self.notify("Looking again at what this machine offers")
 
     async def _look(self) -> None:
         """Each answer is shown as it comes. NIM is not contacted: only whether there is a key."""
@@ -217,7 +223,7 @@ class HomeScreen(PlaceScreen):
         """Keep an API key."""
         from .home_ways import key_form
 
-        self.app.push_screen(key_form(self._app, self.action_look))
+        self.app.push_screen(key_form(self._app, self.look))
 
     def action_try(self) -> None:
         """A demonstration with a model of this machine."""

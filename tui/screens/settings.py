@@ -38,7 +38,7 @@ class SettingsScreen(PlaceScreen):
         Binding("left,h", "turn(-1)", "choose", key_display="←/→", id="settings.back", tooltip="Another theme"),
         Binding("right,l", "turn(1)", "choose on", show=False, id="settings.on", tooltip="The next theme"),
         Binding("x", "clear", "clear", id="settings.clear", tooltip="Take a default away"),
-        Binding("r", "read", "read again", id="settings.read", tooltip="Read the settings file again"),
+        Binding("r", "read_again", "read again", id="settings.read", tooltip="Read the settings file again"),
         Binding("j,down", "move(1)", "next", show=False, id="settings.next", tooltip="The next line"),
         Binding("k,up", "move(-1)", "previous", show=False, id="settings.previous", tooltip="The line before"),
         Binding("pagedown", "move(10)", "further", show=False, id="settings.further", tooltip="Ten lines on"),
@@ -66,15 +66,19 @@ class SettingsScreen(PlaceScreen):
     def on_screen_resume(self) -> None:
         """The file may have been edited by hand."""
         super().on_screen_resume()
-        self.action_read()
+        self._read_soon()
 
     def on_resize(self) -> None:
         """Draw for the new size."""
         self.call_after_refresh(self.paint)
 
-    def action_read(self) -> None:
-        """Read the file."""
+    def _read_soon(self) -> None:
         begin(self, self._read, group="read")
+
+    def action_read_again(self) -> None:
+        """Read the file, and say so."""
+        self._read_soon()
+        self.notify(f"Read again: {settings_path(self.session.env)}")
 
     async def _read(self) -> None:
         self._problem = ""
@@ -236,6 +240,7 @@ class SettingsScreen(PlaceScreen):
     async def _cleared(self, name: str) -> None:
         try:
             await self._save(name, None)
+            self.notify(f"No default {name} any more")
         except (PairsmithError, BackendError) as error:
             self.notify(str(error), severity="error")
 
