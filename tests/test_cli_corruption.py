@@ -98,3 +98,29 @@ def test_two_hundred_broken_files_are_refused_or_worked_with_never_a_crash(
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
     try_all(number, whole, tmp_path, capsys)
+
+
+def text_pages(data: bytes) -> list[int]:
+    """Leaves of tables that hold texts of pairs."""
+    starts = range(0, len(data), 4096)
+    return [at for at in starts if data[at] == 13 and b"does thing" in data[at : at + 4096]]
+
+
+@pytest.mark.faults
+def test_pages_in_each_others_place_never_make_a_check_endless(
+    whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "w.pairsmith"
+    pages = text_pages(whole)
+    assert len(pages) > 5
+    for at in pages:
+        for other in pages:
+            if at == other:
+                continue
+            data = bytearray(whole)
+            data[at : at + 4096] = whole[other : other + 4096]
+            path.write_bytes(data)
+            for words in (("verify", path), ("filter", path, "--where", "topic == 'x'", "--preview")):
+                ran = call(capsys, *words)
+                assert ran.code in (0, 1, 4), (at, other, ran)
+                assert "Traceback" not in ran.err

@@ -142,6 +142,10 @@ def _texts(conn: sqlite3.Connection, progress: Callable[[int, int], None] | None
         " WHERE version.id > ? ORDER BY version.id LIMIT ?",
         (last, _BATCH),
     ).fetchall():
+        if rows[-1][0] <= last:
+            # A broken page gave rows from elsewhere: going on from there would never end.
+            yield Problem("damaged", f"rows of the table version come in no order after {last}")
+            return
         last = rows[-1][0]
         done += len(rows)
         for row in rows:

@@ -28,6 +28,8 @@ def evaluate_where(
     last: int | None = None
     while ids := page_ids(conn, chosen or PairFilter(), last, direction="newer", limit=_BATCH):
         ids.reverse()
+        if last is not None and ids[-1] <= last:
+            raise RuntimeError("pairs come in no order: an index is damaged")  # or this would never end
         last = ids[-1]
         rows = conn.execute(
             "SELECT pair.id, pair.version_id, topic.name, pair.verdict, call.backend, call.model, pair.origin"
