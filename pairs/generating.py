@@ -31,6 +31,7 @@ from .ledger import read_ledger
 from .limits import Budget, LimitReached, Limits
 from .mending import is_mendable, mend_of, mended_extra, to_be_mended
 from .methods import Method, Response, Tools
+from .normalise import pair_key
 from .quota import list_size, move_rest
 from .recipes import Recipe, Stage, read_recipe
 from .refining import rewrite
@@ -119,6 +120,7 @@ class GenerateJob:
         self._unanswered = 0
         self._unpassed = 0
         self._judging: list[tuple[Candidate | None, int]] = []
+        self._mended: set[bytes] = set()
         self._meter = DiversityMeter()
         self._meters: Meters | None = None
         self._metered_at = 0.0
@@ -253,6 +255,8 @@ class GenerateJob:
         newest: deque[str] = deque(maxlen=_METERED)
         try:
             self._sieve.know(_noting(candidate_rows.known_instructions(conn), newest))
+            if self._wanted.refine:
+                self._mended.update(pair_key(*row) for row in candidate_rows.sent_to_be_mended(conn))
         finally:
             conn.close()
         for topic in self._topics.values():
@@ -398,7 +402,17 @@ class GenerateJob:
             nearest = self._sieve.nearest(new.instruction, new.input)
             if nearest is not None:
                 self._meter.note_nearest(nearest)
-        return [to_be_mended(new) for new in sifted] if self._wanted.refine else sifted
+        return [self._mending(new) for new in sifted] if self._wanted.refine else sifted
+
+    def _mending(self, new: NewCandidate) -> NewCandidate:
+        """What can be mended waits for that instead of being lost; the same text only once."""
+        key = pair_key(new.instruction, new.input)
+        if new.loss is None or key in self._mended:
+            return new
+        changed = to_be_mended(new)
+        if changed is not new:
+            self._mended.add(key)
+        return changed
 
     async def _mend(self, topic: TopicState, candidate: Candidate) -> None:
         """Have an instruction rewritten once, and look at it again."""
@@ -478,12 +492,13 @@ class GenerateJob:
         exhaustion = self._recipe.exhaustion
         calls = exhaustion.calls if not self._second_round else max(1, exhaustion.calls // 2)
         why = topic.is_dry(exhaustion, calls)
-        if topic.exhausted or why is None or topic.lacking <= 0:
+        # What waits to be rewritten may all fail: it is no reason to go on asking.
+        if topic.exhausted or why is None or topic.lacking + len(topic.mending) <= 0:
             return
         topic.exhausted = True
         before = {t.id: t.quota for t in self._topics.values()}
         dry = [t.id for t in self._topics.values() if t.exhausted]
-        done = {t.id: t.quota - max(0, t.lacking) for t in self._topics.values()}
+        done = {t.id: t.kept + t.busy + len(t.waiting) for t in self._topics.values()}
         moved = move_rest(before, done, dry)
         everywhere = len(dry) == len(self._topics)
         again = everywhere and not self._second_round
@@ -521,7 +536,7 @@ class GenerateJob:
             topic.busy -= 1
             topic.waiting.appendleft(candidate)
             raise
-        if self._wanted.refine and candidate.attempts == 0 and is_mendable(response.loss):
+        if self._may_be_sent_back(candidate, response.loss):
             await self._send_back(topic, candidate, response)
             return
         kept = self._where is None
@@ -541,10 +556,17 @@ class GenerateJob:
         if self._has_judge:
             self._judging.append((None if kept else candidate, pair_id))
 
+    def _may_be_sent_back(self, candidate: Candidate, loss: str | None) -> bool:
+        key = pair_key(candidate.instruction, candidate.input)
+        return (
+            self._wanted.refine and candidate.attempts == 0 and is_mendable(loss) and key not in self._mended
+        )
+
     async def _send_back(self, topic: TopicState, candidate: Candidate, response: Response) -> None:
         """What only the response brings to light (a missing input) can be mended too."""
         rule = (response.loss or "").removeprefix("filtered: ")
         extra = {**(candidate.extra or {}), "mend": rule}
+        self._mended.add(pair_key(candidate.instruction, candidate.input))
         self._sieve.forget(candidate.instruction, candidate.input)
 
         def store(conn: sqlite3.Connection) -> None:

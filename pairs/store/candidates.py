@@ -102,6 +102,15 @@ def rewritten(
     set_extra(conn, candidate_id, extra)
 
 
+def sent_to_be_mended(conn: sqlite3.Connection) -> list[tuple[str, str]]:
+    """(instruction as it was, input) of everything that was rewritten or is to be."""
+    rows = conn.execute(
+        "SELECT coalesce(json_extract(extra, '$.original'), instruction), input FROM candidate"
+        " WHERE attempts > 0 OR json_extract(extra, '$.mend') IS NOT NULL"
+    ).fetchall()
+    return [(row[0], row[1]) for row in rows]
+
+
 def lose_rewritten(conn: sqlite3.Connection, candidate_id: int, loss: str, detail: str | None) -> None:
     """A candidate was to be rewritten, and is lost all the same."""
     conn.execute("UPDATE candidate SET attempts = attempts + 1 WHERE id = ?", (candidate_id,))
