@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,18 +27,19 @@ from .errors import PairsmithError, UsageError
 from .evaluation_report import write_report
 from .evaluation_statistics import compare_measures, summarise_comparison, summarise_scores
 from .events import Ended, Event, Notice
+from .judging_answers import compare_all, score_all
 from .limits import Budget, Limits
-from .many import Work, run_many
 from .recipes import read_recipe
 from .reference_score import NUM_CTX
 from .store.calls import book_interrupted
 from .store.driver import sqlite3
-from .store.held_out import AnswerJudgement, HeldOutAnswer, add_answers, answers_of, pairs_by_uid
+from .store.held_out import AnswerJudgement, HeldOutAnswer, add_answers, answers_of
 from .store.joblock import JobLock
 from .store.meta import get_meta
 from .store.runs import Run, RunState, add_event, set_result, set_state, start_run, unfinished_run
 from .store.workspace import Workspace
-from .training_child import TrainingChild, models_folder
+from .subjects import Measuring, Subject, held_out_items, measure
+from .training_child import TrainingFailed
 from .training_events import Evaluating
 from .training_folder import read_items
 from .training_runs import find_run, run_folder_of, tuned_model_of
@@ -67,17 +68,6 @@ class EvaluateOptions:
     device: str = "auto"
     limits: Limits = field(default_factory=Limits)
     patience_s: float = 300.0
-
-
-@dataclass(slots=True)
-class _Subject:
-    """Somebody whose answers are measured."""
-
-    name: str
-    answers: dict[int, str] = field(default_factory=dict)
-    items: list[dict[str, Any]] = field(default_factory=list)
-    report: dict[str, Any] = field(default_factory=dict)
-    failures: dict[int, str] = field(default_factory=dict)
 
 
 class _Stopped(Exception):
@@ -136,7 +126,7 @@ class EvaluateJob:
             home = self._settings.home
             folder = await asyncio.to_thread(run_folder_of, home, workspace, train)
             await asyncio.to_thread(tuned_model_of, home, workspace, train)
-            items = await self._items(folder)
+            items = await held_out_items(workspace, folder, may_be_none=self._options.choices is not None)
             against = await self._against(train)
             await self._check_backends(against)
             self._run_id = await workspace.awrite(lambda conn: self._begin_run(conn, train))
@@ -172,7 +162,12 @@ class EvaluateJob:
         tuned = await self._local(folder, TUNED, None, items)
         subjects = [tuned]
         if options.base or against == BASE:
-            subjects.append(await self._local(folder, BASE, BASE, items))
+            try:
+                subjects.append(await self._local(folder, BASE, BASE, items))
+            except TrainingFailed as error:
+                if against == BASE:
+                    raise
+                self._notice("base", f"the base model is not measured: {error}")
         opponent = subjects[-1] if against == BASE else None
         if isinstance(against, Run):
             opponent = await self._other_run(folder, against, items)
@@ -196,27 +191,6 @@ class EvaluateJob:
         self._result["files"] = await write_report(folder, self._result)
 
     # ---- what is to be done --------------------------------------------------------------------------------
-
-    async def _items(self, folder: Path) -> list[HeldOut]:
-        try:
-            rows = await asyncio.to_thread(read_items, folder / "test.jsonl")
-        except (OSError, ValueError) as error:
-            raise PairsmithError(f"the run's test.jsonl cannot be read: {one_line(str(error))}") from error
-        if not rows and self._options.choices is None:
-            raise PairsmithError(
-                "the run has no test pairs: its data set was too small",
-                "Train on more pairs, or give --choices FILE",
-            )
-        uids = [str(row.get("id")) for row in rows]
-        known = await self._workspace.aread(lambda conn: pairs_by_uid(conn, uids))
-        missing = len(rows) - len(known)
-        if missing:
-            raise PairsmithError(f"{missing} test pairs of this run are not in this workspace", "Train again")
-        texts = ("instruction", "input", "output")
-        return [
-            HeldOut(known[uid], uid, *(str(row.get(name) or "") for name in texts))
-            for uid, row in zip(uids, rows, strict=True)
-        ]
 
     async def _against(self, train: Run) -> Run | str | None:
         """Whose answers ours are compared with: a run, "base", or BACKEND:MODEL. Raises UsageError."""
@@ -265,13 +239,21 @@ class EvaluateJob:
 
     # ---- answers -------------------------------------------------------------------------------------------
 
-    async def _local(self, folder: Path, name: str, model: str | None, items: Sequence[HeldOut]) -> _Subject:
-        """Answers of a model that the child runs, measured; taken from its files where they are there already."""
-        report_path = folder / "evaluation" / f"{_file_name(name)}.json"
-        report = await asyncio.to_thread(self._kept, report_path, folder, len(items))
-        if report is None:
-            report = await self._ask_child(folder, name, model, len(items))
-        rows = await asyncio.to_thread(read_items, report_path.with_suffix(".jsonl"))
+    async def _local(self, folder: Path, name: str, model: str | None, items: Sequence[HeldOut]) -> Subject:
+        """Answers of a model that the child runs, measured and stored."""
+        options, local_only = self._options, self._workspace.local_only
+        token = None if local_only else self._settings.env.get("HF_TOKEN") or None
+        how = Measuring(
+            self._settings.home, options.max_new_tokens, options.device, options.choices, local_only, token
+        )
+
+        def told(what: str, done: int, total: int) -> None:
+            self._queue.put_nowait(Evaluating(what, name, done, total))
+
+        measured = await measure(folder, name, model, how, len(items), self.control, told)
+        if measured is None:
+            raise _Stopped("paused", "stopped by the user")
+        report, rows = measured
         by_uid = {item.uid: item.pair_id for item in items}
         answers = [
             HeldOutAnswer(by_uid[str(row["id"])], str(row.get("model_response") or ""), _measures(row))
@@ -280,64 +262,9 @@ class EvaluateJob:
         ]
         await self._workspace.awrite(lambda conn: add_answers(conn, self._run_id, name, answers))
         self._result["subjects"][name] = report
-        return _Subject(name, {answer.pair_id: answer.text for answer in answers}, rows, report)
+        return Subject(name, {answer.pair_id: answer.text for answer in answers}, rows, report)
 
-    def _kept(self, path: Path, folder: Path, count: int) -> dict[str, Any] | None:
-        """The report of an earlier evaluation of the same model with the same settings."""
-        import json
-
-        if self._options.choices is not None:
-            return None
-        try:
-            if path.stat().st_mtime < (folder / "model" / "model.safetensors").stat().st_mtime:
-                return None
-            report = json.loads(path.read_text(encoding="utf-8"))
-            same = (
-                report["n"] == count
-                and report["generation"]["max_new_tokens"] == self._options.max_new_tokens
-                and report["generation"]["temperature"] == 0
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return report if same else None
-
-    async def _ask_child(self, folder: Path, name: str, model: str | None, total: int) -> dict[str, Any]:
-        options = self._options
-        arguments: list[object] = ["evaluate", folder, "--parent-pipe", "--name", _file_name(name)]
-        arguments += [*(["--model", model] if model else []), "--device", options.device]
-        arguments += [
-            "--models-dir",
-            models_folder(self._settings.home),
-            "--max-new-tokens",
-            options.max_new_tokens,
-        ]
-        arguments += ["--choices", options.choices] if options.choices else []
-        arguments += ["--offline"] if self._workspace.local_only else []
-        token = None if self._workspace.local_only else self._settings.env.get("HF_TOKEN")
-        child = TrainingChild(arguments, token=token or None)
-        report: dict[str, Any] = {}
-        stopping = asyncio.create_task(self._stop_child(child))
-        try:
-            async with contextlib.aclosing(child.events()) as events:
-                async for event in events:
-                    if event["event"] == "progress" and event.get("unit") in ("responses", "questions"):
-                        what = "answering" if event["unit"] == "responses" else "choosing"
-                        done, total = int(event.get("done") or 0), int(event.get("total") or total)
-                        self._queue.put_nowait(Evaluating(what, name, done, total))
-                    elif event["event"] == "done" and isinstance(event.get("report"), dict):
-                        report = event["report"]
-        finally:
-            stopping.cancel()
-        if not report:
-            raise _Stopped("paused", "stopped by the user")
-        return report
-
-    async def _stop_child(self, child: TrainingChild) -> None:
-        while not self.control.stopping:
-            await self.control.change()
-        await child.send("cancel")
-
-    async def _other_run(self, folder: Path, run: Run, items: Sequence[HeldOut]) -> _Subject:
+    async def _other_run(self, folder: Path, run: Run, items: Sequence[HeldOut]) -> Subject:
         model = tuned_model_of(self._settings.home, self._workspace, run)
         seen = await asyncio.to_thread(read_items, model.parent / "train.jsonl")
         leaked = {str(row.get("id")) for row in seen} & {item.uid for item in items}
@@ -347,10 +274,10 @@ class EvaluateJob:
             )
         return await self._local(folder, f"run {run.id}", str(model), items)
 
-    async def _remote(self, spec: str, items: Sequence[HeldOut]) -> _Subject:
+    async def _remote(self, spec: str, items: Sequence[HeldOut]) -> Subject:
         """Answers of a backend to the instructions of the test pairs, stored as they come."""
         kept = await self._workspace.aread(lambda conn: answers_of(conn, self._run_id, spec))
-        subject = _Subject(spec, {pair: answer.text for pair, answer in kept.items()})
+        subject = Subject(spec, {pair: answer.text for pair, answer in kept.items()})
         open_items = [item for item in items if item.pair_id not in subject.answers]
         backend = self._open(spec)
         caller = await self._caller()
@@ -382,7 +309,7 @@ class EvaluateJob:
 
     # ---- judging -------------------------------------------------------------------------------------------
 
-    async def _judge(self, items: Sequence[HeldOut], subjects: Sequence[_Subject]) -> AnswerJudge | None:
+    async def _judge(self, items: Sequence[HeldOut], subjects: Sequence[Subject]) -> AnswerJudge | None:
         """The judge of this evaluation; None where none is named, or the usual one cannot grade."""
         options = self._options
         spec = options.judge or options.default_judge
@@ -414,23 +341,18 @@ class EvaluateJob:
         )
 
     async def _judge_all(
-        self, judge: AnswerJudge, items: Sequence[HeldOut], subjects: Sequence[_Subject], train: Run
+        self, judge: AnswerJudge, items: Sequence[HeldOut], subjects: Sequence[Subject], train: Run
     ) -> None:
         judged: dict[str, list[AnswerJudgement]] = {}
         for subject in subjects:
-            judged[subject.name] = await self._work_through(
-                "judging", subject, items, lambda item, subject=subject: self._score_one(judge, item, subject)
+            found = await score_all(
+                judge, items, subject, self.control, self._telling("judging", subject, len(items))
             )
-        uids = {item.pair_id: item.uid for item in items}
-        scores = await summarise_scores(judged, uids)
+            self._check_stop(found.failure, found.limit)
+            judged[subject.name] = found.judgements
+        scores = await summarise_scores(judged, {item.pair_id: item.uid for item in items})
         self._result["judge"] = {"judge": judge.spec, "prompt": judge.kind, **scores}
         self._add_parity_score(train, scores["subjects"][subjects[0].name]["mean"])
-
-    async def _score_one(self, judge: AnswerJudge, item: HeldOut, subject: _Subject) -> AnswerJudgement:
-        if item.pair_id not in subject.answers:
-            reason = f"no answer: {subject.failures.get(item.pair_id, 'none was given')}"
-            return AnswerJudgement(item.pair_id, None, reason, None)
-        return await judge.score(item, subject.name, subject.answers[item.pair_id])
 
     def _add_parity_score(self, train: Run, mean: float | None) -> None:
         table = (train.result or {}).get("table")
@@ -443,41 +365,19 @@ class EvaluateJob:
         self._result["table"] = rows
 
     async def _compare(
-        self, judge: AnswerJudge, items: Sequence[HeldOut], tuned: _Subject, other: _Subject
+        self, judge: AnswerJudge, items: Sequence[HeldOut], tuned: Subject, other: Subject
     ) -> None:
-        async def one(item: HeldOut) -> AnswerJudgement:
-            missing = item.pair_id not in other.answers or item.pair_id not in tuned.answers
-            if missing:
-                reason = f"no answer: {other.failures.get(item.pair_id, 'none was given')}"
-                return AnswerJudgement(item.pair_id, None, reason, None)
-            texts = (tuned.answers[item.pair_id], other.answers[item.pair_id])
-            return await judge.compare(item, tuned.name, texts[0], other.name, texts[1])
+        told = self._telling("comparing", other, len(items))
+        found = await compare_all(judge, items, tuned, other, self.control, told)
+        self._check_stop(found.failure, found.limit)
+        summary = await summarise_comparison(found.judgements, {item.pair_id: item.uid for item in items})
+        who = {"judge": judge.spec, "subject": tuned.name, "against": other.name}
+        self._result["pairwise"] = {**who, **summary}
 
-        judged = await self._work_through("comparing", other, items, one)
-        summary = await summarise_comparison(judged, {item.pair_id: item.uid for item in items})
-        self._result["pairwise"] = {
-            "judge": judge.spec,
-            "subject": tuned.name,
-            "against": other.name,
-            **summary,
-        }
-
-    async def _work_through(
-        self, what: str, subject: _Subject, items: Sequence[HeldOut], judge_one: Any
-    ) -> list[AnswerJudgement]:
-        judged: dict[int, AnswerJudgement] = {}
-
-        def piece(item: HeldOut) -> Work:
-            async def work() -> None:
-                judged[item.pair_id] = await judge_one(item)
-                failed = sum(one.value is None for one in judged.values())
-                self._queue.put_nowait(Evaluating(what, subject.name, len(judged), len(items), failed))
-
-            return work
-
-        failure, limit = await run_many((piece(item) for item in items), self.control)
-        self._check_stop(failure, limit)
-        return [judged[item.pair_id] for item in items]
+    def _telling(self, what: str, subject: Subject, total: int) -> Callable[[int, int], None]:
+        return lambda done, failed: self._queue.put_nowait(
+            Evaluating(what, subject.name, done, total, failed)
+        )
 
     def _check_stop(self, failure: Exception | None, limit: str) -> None:
         """Raises _Stopped where not all of the work was done."""
@@ -516,10 +416,6 @@ class EvaluateJob:
         run_id = self._run_id
         task = asyncio.ensure_future(self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text)))
         task.add_done_callback(lambda done: done.exception())
-
-
-def _file_name(subject: str) -> str:
-    return subject.replace(" ", "-")
 
 
 def _measures(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -342,3 +342,20 @@ def test_runs_are_found_by_number_by_uid_or_the_newest(trained: Trained) -> None
     first = trained.run(1)
     for name, number in (("1", 1), (first.uid[:8], 1), (first.uid, 1), (None, 2), (" 2 ", 2)):
         assert trained.workspace.read(lambda conn, name=name: find_run(conn, name)).id == number
+
+
+async def test_a_base_that_cannot_be_had_is_said_and_the_rest_is_measured(trained: Trained) -> None:
+    """The config names a base that is not on this machine any more."""
+    from pairsmith.pairs.training_folder import read_config, replace_config
+
+    folder = run_folder_of(trained.home, trained.workspace, trained.run(2))
+    config = read_config(folder)
+    gone = {key: value for key, value in config.items() if key not in ("version", "shape")}
+    replace_config(folder, {**gone, "base": "/nowhere/model.gguf", "offline": True})
+    try:
+        run, events = await evaluate(trained, run="2")
+        assert run.state == "done"
+        assert list(result_of(run)["subjects"]) == ["tuned"]
+        assert any("base model is not measured" in e.text for e in events if isinstance(e, Notice))
+    finally:
+        replace_config(folder, {key: value for key, value in config.items() if key != "version"})
