@@ -9,6 +9,7 @@ from pathlib import Path
 from pairsmith.backends.errors import BackendError, UnknownBackend
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.errors import PairsmithError
+from pairsmith.pairs.expressions import ExpressionError
 
 from .output import Failed
 
@@ -17,6 +18,8 @@ _WHERE = "It is like: helpfulness >= 3 and (topic == 'Merging' or not verbosity 
 
 def failed_by(error: Exception) -> Failed | None:
     """The failure that a command ends with for this error; None where it is a bug of ours."""
+    if isinstance(error, ExpressionError):
+        return Failed(f"--where: {error}", 2, advice=_WHERE, kind="usage")
     if isinstance(error, PairsmithError):
         return Failed(error.message, error.exit_code, advice=error.advice, kind=_kind(error))
     if isinstance(error, BackendError):
@@ -24,8 +27,6 @@ def failed_by(error: Exception) -> Failed | None:
         return Failed(error.message, code, advice=error.advice, kind=error.kind)
     if isinstance(error, BrokenPipeError):
         return None
-    if isinstance(error, ValueError) and type(error).__name__ == "ExpressionError":
-        return Failed(f"--where: {error}", 2, advice=_WHERE, kind="usage")
     if isinstance(error, OSError) and error.filename:
         return Failed(f"{one_line(str(error.filename))}: {one_line(error.strerror or 'cannot be used')}")
     return None

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from pairsmith.backends.text import one_line
 
+from .errors import UsageError
 from .expression_nodes import (
     BARE,
     TEXT_FIELDS,
@@ -70,7 +71,7 @@ _MOST_TOKENS = 600
 _DEEPEST = 50
 
 
-class ExpressionError(ValueError):
+class ExpressionError(UsageError, ValueError):
     """What is wrong with an expression, where, and what is allowed: one line, safe to show. `column` counts from 1."""
 
     def __init__(self, message: str, column: int) -> None:

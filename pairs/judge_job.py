@@ -158,6 +158,8 @@ class JudgeJob:
             found: list[int] = []
             after = 0
             while page := unjudged_pairs(conn, judge.name, judge.kind, judge.rubric_key, after, _PAGE):
+                if page[-1] <= after:
+                    break  # only in a damaged file
                 after = page[-1]
                 found += [pair for pair in page if chosen is None or pair in chosen]
                 if limit is not None and len(found) >= limit:
