@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import time
 from collections.abc import Sequence
@@ -52,8 +53,8 @@ def choose(name: str, precision: str, threads: int | None = None, parameters: in
     """
     device = _device(name)
     small = parameters < SMALL
-    if threads or (small and device.type == "cpu"):
-        torch.set_num_threads(threads or 1)
+    if device.type == "cpu":
+        torch.set_num_threads(threads or (1 if small else best_threads()))
     if precision == "fp32" or (small and precision == "auto"):
         return Device(device, torch.float32, None)
     speedup = bf16_speedup(device)
@@ -93,6 +94,33 @@ def bf16_speedup(device: torch.device) -> float:
     if device.type != "cpu":
         return 1.0
     return _seconds(torch.float32) / max(_seconds(torch.bfloat16), 1e-9)
+
+
+def best_threads() -> int:
+    """One thread, or as many as torch would take: whichever computes a row of small products faster just now.
+
+    On an idle machine all threads win; where others keep it busy, threads wait for one another at every operation.
+    """
+    most = _most_threads()
+    if most == 1:
+        return 1
+    seconds = {}
+    for count in (most, 1):
+        torch.set_num_threads(count)
+        x, weight = torch.ones(256, 768), torch.full((768, 768), 1 / 768)
+        torch.mm(x, weight)
+        start = time.perf_counter()
+        for _ in range(40):
+            x = torch.nn.functional.gelu(torch.mm(x, weight))
+        seconds[count] = time.perf_counter() - start
+    best = min(seconds, key=seconds.__getitem__)
+    torch.set_num_threads(best)
+    return best
+
+
+@functools.cache
+def _most_threads() -> int:
+    return int(torch.get_num_threads())
 
 
 def _seconds(dtype: torch.dtype) -> float:

@@ -193,7 +193,7 @@ class _Batch:
         if self.sampling.temperature <= 0:
             best: list[int] = logits.argmax(1).tolist()
             return [best[row] for row in self.row_of]
-        values, ids = (logits / self.sampling.temperature).sort(1, descending=True)
+        values, ids = (logits.cpu() / self.sampling.temperature).sort(1, descending=True)
         if self.sampling.top_k:
             values, ids = values[:, : self.sampling.top_k], ids[:, : self.sampling.top_k]
         sums = values.double().softmax(1).cumsum(1)

@@ -338,7 +338,7 @@ class Loop:
 
     def _checkpoint(self) -> Checkpoint:
         job = self.job
-        state = asdict(self.now) | {"identity": job.identity}
+        state = asdict(self.now) | {"identity": job.identity, "threads": torch.get_num_threads()}
         random = {
             "random.order": self.order.before,
             "random.draws": self.order.generator.get_state(),

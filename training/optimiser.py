@@ -7,6 +7,8 @@ are neighbours, and each slice is converted, updated and copied back to bf16 whi
 from __future__ import annotations
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +50,8 @@ class AdamW:
         """`trained` are the tensors to update: the model's own, or LoRA's. Their storage is replaced."""
         self.rates = rates
         self.step_count = torch.zeros((), dtype=torch.float32, device=model.device)
-        self._scratch: torch.Tensor | None = None
+        self._scratch = threading.local()
+        self._workers: ThreadPoolExecutor | None = None
         products = set(product_names(model.shape)) if dtype != torch.float32 else set()
         kinds = ([n for n in trained if n in products], [n for n in trained if n not in products])
         self.groups = [
@@ -103,11 +106,29 @@ class AdamW:
     def step(self, learning_rate: float, scale: float = 1.0) -> None:
         """One update with the gradients times `scale`."""
         self.step_count += 1
-        for group in self.groups:
-            on_cpu = group.master.device.type == "cpu"
-            size = SLICE if on_cpu else len(group.master)
-            for start in range(0, len(group.master), size):
-                self._update(group, slice(start, start + size), learning_rate, scale)
+        on_cpu = self.step_count.device.type == "cpu"
+        pieces = [
+            (group, slice(start, start + size))
+            for group in self.groups
+            for size in (SLICE if on_cpu else len(group.master),)
+            for start in range(0, len(group.master), size)
+        ]
+        threads = torch.get_num_threads() if on_cpu else 1
+        if threads == 1 or len(pieces) < 2 * threads:
+            self._update_all(pieces, learning_rate, scale)
+            return
+        # each thread its own share: no thread waits for another slice by slice, which a busy machine makes slow
+        share = -(-len(pieces) // threads)
+        parts = [pieces[start : start + share] for start in range(0, len(pieces), share)]
+        if self._workers is None:
+            self._workers = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        list(self._workers.map(lambda part: self._update_all(part, learning_rate, scale), parts))
+        torch.set_num_threads(threads)
+
+    def _update_all(self, pieces: list[tuple[_Group, slice]], learning_rate: float, scale: float) -> None:
+        with torch.no_grad():
+            for group, piece in pieces:
+                self._update(group, piece, learning_rate, scale)
 
     def _update(self, group: _Group, piece: slice, learning_rate: float, scale: float) -> None:
         gradient = group.gradient[piece]
@@ -135,9 +156,10 @@ class AdamW:
             group.copy[piece].copy_(master)
 
     def _wide(self, gradient: torch.Tensor) -> torch.Tensor:
-        if self._scratch is None or len(self._scratch) < len(gradient):
-            self._scratch = torch.empty(len(gradient), device=gradient.device)
-        return self._scratch[: len(gradient)].copy_(gradient)
+        scratch = getattr(self._scratch, "wide", None)
+        if scratch is None or len(scratch) < len(gradient):
+            scratch = self._scratch.wide = torch.empty(len(gradient), device=gradient.device)
+        return scratch[: len(gradient)].copy_(gradient)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Both moments by parameter name, and the step count: what a checkpoint holds (views, not copies)."""

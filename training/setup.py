@@ -76,16 +76,23 @@ class Job:
 
 
 def prepare(
-    folder: Path, progress: hub.Progress = lambda _name, _done, _total: None, train: bool = True
+    folder: Path,
+    progress: hub.Progress = lambda _name, _done, _total: None,
+    train: bool = True,
+    threads: int | None = None,
 ) -> Job:
-    """Read a run's folder and build its model and optimiser. Raises TrainingError."""
+    """Read a run's folder and build its model and optimiser. Raises TrainingError.
+
+    `threads` are those that an interrupted run was computed with: with others the last digits differ.
+    """
     settings = config.read(folder / "config.json")
     world = World()
     pairs = {name: data.read_pairs(folder / f"{name}.jsonl", name == "train") for name in FILES}
     style = STYLES[settings.prompt_style]
     base = _base(folder, settings, pairs["train"], style, progress)
     model = _with_head(base.model, settings)
-    device = devices.choose(settings.device, settings.precision, settings.threads, model.shape.parameters)
+    threads = settings.threads or threads
+    device = devices.choose(settings.device, settings.precision, threads, model.shape.parameters)
     world.start(device.device)
     max_length = min(settings.max_length, model.shape.context)
     examples = {

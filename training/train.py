@@ -39,7 +39,8 @@ def run(
             f"{folder.name}: there is a checkpoint at step {saved.step}",
             "Continue it with --resume, or start in a new folder.",
         )
-    job = prepare(folder, lambda name, done, total: emit(_fetching(name, done, total)))
+    threads = saved.state.get("threads") if saved else None
+    job = prepare(folder, lambda name, done, total: emit(_fetching(name, done, total)), threads=threads)
     try:
         loop = Loop(job, control, saved)
         yield started(job, saved.step if saved else None)
@@ -144,7 +145,7 @@ def publish(job: Job, loop: Loop, target: Path, state: str, done: Event) -> None
                 tensor.copy_(best.tensors[name])
     tensors = {name: tensor.detach() for name, tensor in job.model.merged().items()}
     for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor.sum(dtype=torch.float64 if tensor.device.type != "mps" else None))):
+        if not bool(torch.isfinite(tensor).all()):
             raise TrainingError(
                 "not_finite", f"{name} holds numbers that are not finite: nothing is published"
             )
