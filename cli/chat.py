@@ -15,6 +15,7 @@ from pairsmith.backends.registry import NAMES, open_backend, parse_spec
 from pairsmith.backends.text import one_line, visible
 from pairsmith.pairs.chat import Answer, BackendPartner, ChatOptions, ChildPartner, Partner
 from pairsmith.pairs.store.workspace import open_workspace
+from pairsmith.pairs.training_child import models_folder
 from pairsmith.pairs.training_runs import base_of, config_of, find_run, tuned_model_of
 from pairsmith.pairs.training_settings import located_base
 
@@ -99,7 +100,14 @@ def _partner(arguments: Namespace, environment: Environment) -> Partner:
             kind="usage",
         )
     style = str(config_of(found).get("prompt_style", "alpaca"))
-    return ChildPartner(base, options, name=base_of(found), style=style, device=arguments.device)
+    return ChildPartner(
+        base,
+        options,
+        name=base_of(found),
+        style=style,
+        device=arguments.device,
+        models_dir=models_folder(home),
+    )
 
 
 def _messages(arguments: Namespace) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from pairsmith.backends.protocol import Backend, Completion, Message, Request
@@ -96,10 +97,18 @@ class ChildPartner:
     """A model of our own: every question stands alone, as in its training. Raises TrainingFailed."""
 
     def __init__(
-        self, model: str, options: ChatOptions, *, name: str, style: str | None = None, device: str = "auto"
+        self,
+        model: str,
+        options: ChatOptions,
+        *,
+        name: str,
+        style: str | None = None,
+        device: str = "auto",
+        models_dir: Path | None = None,
     ) -> None:
         self.name = name
         arguments: list[object] = ["chat", model, "--device", device, "--offline"]
+        arguments += ["--models-dir", models_dir] if models_dir else []
         arguments += ["--prompt-style", style] if style else []
         arguments += ["--max-new-tokens", options.max_tokens or 256]
         arguments += ["--temperature", options.temperature or 0.0]

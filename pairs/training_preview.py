@@ -12,7 +12,7 @@ from pairsmith.backends.registry import Settings
 
 from .store.workspace import Workspace
 from .train_job import Choice, choose_and_split
-from .training_child import ChildEvent, models_folder, run_plain, run_verb
+from .training_child import ChildEvent, TrainingFailed, models_folder, run_plain, run_verb
 from .training_folder import write_run_folder
 from .training_settings import TrainSettings, located_base
 
@@ -29,7 +29,13 @@ async def preview_folder(
         folder = Path(place) / "run"
         config = {**settings.config, **places}
         await workspace.aread(lambda conn: write_run_folder(conn, folder, config, choice.sides))
-        yield folder, choice
+        try:
+            yield folder, choice
+        except TrainingFailed as error:
+            if error.kind != "offline" or workspace.local_only:
+                raise
+            advice = "A look ahead downloads nothing: the training itself does, once"
+            raise TrainingFailed(error.message, advice, kind=error.kind) from error
 
 
 async def estimate(
