@@ -7,6 +7,7 @@ what the answer gave, so that a kill between the two costs one call and never a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,10 +27,12 @@ from pairsmith.backends.pacing import pacer_of
 from pairsmith.backends.protocol import Backend, Completion, Request, Scored, ScoreRequest
 from pairsmith.backends.registry import Settings
 
+from .control import Control
 from .doors import Switched
 from .errors import JobStopped, UsageError
 from .limits import Budget, Reservation
 from .store.calls import begin_call, fail_call, finish_call
+from .turns import GaveWay, Turns
 
 if TYPE_CHECKING:
     from .store.driver import sqlite3
@@ -89,7 +92,9 @@ class Caller:
         money_limited: bool = False,
         patience_s: float = 300.0,
         on_wait: Callable[[str], None] = lambda text: None,
+        control: Control | None = None,
     ) -> None:
+        self._turns = Turns(control)
         self._workspace = workspace
         self._run_id = run_id
         self._budget = budget
@@ -137,8 +142,12 @@ class Caller:
         unreadable = 0
         waits = 0
         while True:
+            if await self._turns.may_start():
+                self._last_good = time.monotonic()  # nobody was to answer during a pause
             try:
                 return await self._attempt(door, request, send, purpose, subject)
+            except GaveWay:
+                continue
             except BackendError as error:
                 if isinstance(error, BadRequest):
                     raise
@@ -147,16 +156,17 @@ class Caller:
                     if unreadable >= _UNREADABLE_TRIES:
                         raise
                     continue
-                elif error.fatal:
+                if error.fatal:
                     raise JobStopped(error.message, error.advice) from error
-                elif not error.retryable:
+                if not error.retryable:
                     raise
                 if isinstance(error, RateLimited):
                     # The pacer of the backend's origin holds everybody back; another wait here would be twice.
                     self._give_up_after_patience(error)
                     continue
                 waits += 1
-                await self._wait(error, waits)
+                with contextlib.suppress(GaveWay):
+                    await self._wait(error, waits)
 
     async def _wait(self, error: BackendError, waits: int) -> None:
         self._give_up_after_patience(error, waits)
@@ -165,7 +175,8 @@ class Caller:
         )
         if waits > 1:
             self._on_wait(f"{error.message}: next try in {seconds:.0f} s")
-        await asyncio.sleep(seconds / self._settings.time_scale)
+        with self._turns.waiting():
+            await asyncio.sleep(seconds / self._settings.time_scale)
 
     def _give_up_after_patience(self, error: BackendError, waits: int = 0) -> None:
         silent = time.monotonic() - (self._last_good or self._started)
@@ -185,8 +196,12 @@ class Caller:
         capabilities = await backend.capabilities()
         pacer = pacer_of(backend, self._settings, capabilities)
         try:
-            async with pacer.admit():
+            async with contextlib.AsyncExitStack() as admission:
+                with self._turns.waiting():
+                    await admission.enter_async_context(pacer.admit())
                 try:
+                    if self._turns.halted:
+                        raise GaveWay
                     if await door() is not backend:
                         raise Switched
                     price = await self._price(backend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 
 class Control:
@@ -10,6 +11,7 @@ class Control:
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
+        self._heard: list[Callable[[], None]] = []
         self.paused = False
         self.stopping = False
 
@@ -24,11 +26,20 @@ class Control:
     def stop(self) -> None:
         """Start no more calls, finish and keep what is paid for, end."""
         self.stopping = True
-        self._changed.set()
+        self._tell()
 
     def _set(self, *, paused: bool) -> None:
         self.paused = paused
+        self._tell()
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Call this at once on every pause, resume and stop."""
+        self._heard.append(heard)
+
+    def _tell(self) -> None:
         self._changed.set()
+        for heard in self._heard:
+            heard()
 
     async def change(self) -> None:
         """Wait until somebody asks for something."""

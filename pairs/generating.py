@@ -212,6 +212,7 @@ class GenerateJob:
             money_limited=self._options.limits.cost is not None,
             patience_s=self._options.patience_s,
             on_wait=lambda text: self._notice("waiting", text),
+            control=self.control,
         )
         self._tools = Tools(
             self._workspace,

@@ -147,6 +147,7 @@ class JudgeJob:
             money_limited=self._options.limits.cost is not None,
             patience_s=self._options.patience_s,
             on_wait=lambda text: self._notice("waiting", text),
+            control=self.control,
         )
 
     def _wanted(self, judge: Judge) -> list[int]:
