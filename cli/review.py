@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from . import stopping
-from .arguments import add_workspace
 from .output import Failed
 
 EXAMPLE = """
@@ -16,7 +16,8 @@ pairsmith review git.pairsmith
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
-    add_workspace(parser)
+    # Not through `arguments`: what that module imports would come before the first frame.
+    parser.add_argument("workspace", metavar="WORKSPACE", type=Path, help="the workspace file")
 
 
 def run(arguments: Namespace) -> int:
@@ -25,4 +26,4 @@ def run(arguments: Namespace) -> int:
         raise Failed("the reviewer is a screen: --json means nothing to it", 2, kind="usage")
     with stopping.left_to_others():
         app = importlib.import_module("pairsmith.tui.app")
-        return int(app.run(arguments.workspace, start="review"))
+        return int(app.main(str(arguments.workspace), start="review"))

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pairsmith.backends.errors import UnknownBackend
-from pairsmith.backends.registry import parse_spec
 from pairsmith.backends.text import one_line
 
 from .errors import PairsmithError, UsageError
@@ -106,6 +104,9 @@ def _spec(data: Mapping[str, Any], key: str, path: Path) -> str | None:
     text = _text(data, key, path)
     if text is None:
         return None
+    from pairsmith.backends.errors import UnknownBackend
+    from pairsmith.backends.registry import parse_spec
+
     try:
         return str(parse_spec(text))
     except UnknownBackend as error:

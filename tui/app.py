@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textual.app import App, SystemCommand
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
 from pairsmith.pairs.errors import PairsmithError, UsageError
-from pairsmith.pairs.store.workspace import Workspace, open_workspace
 
 from .jobs import Jobs
 from .keymap import AppSettings, read_app_settings
@@ -27,10 +26,13 @@ from .recent import note_opened
 from .session import JobLine, Session
 from .text import safe
 from .themes import DEFAULT, THEMES
+from .widgets.bars import PlacesBar, TopBar
 from .working import begin
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
+
+    from pairsmith.pairs.store.workspace import Workspace
 
 JOB_POLL_S = 2.0
 
@@ -64,6 +66,8 @@ class PairsmithApp(App[int]):
         self._settings = settings or read_app_settings(session.env)
         self._kept_theme = self._settings.theme
         self._start = start if place_named(start) else PLACES[0].id
+        self.failure: PairsmithError | None = None
+        """Why the workspace could not be opened; the application has ended then."""
         for place in PLACES:
             self.add_mode(place.id, place.make)
         for theme in THEMES:
@@ -72,11 +76,44 @@ class PairsmithApp(App[int]):
         self.theme = self._settings.theme if self._settings.theme in known else DEFAULT
         self.set_keymap(self._settings.keys)
 
+    def compose(self) -> ComposeResult:
+        """The first frame, where a workspace is to be opened yet: lines 1 and 2, without the store or any place."""
+        if self.session.opening is not None:
+            yield TopBar()
+            yield PlacesBar(self._start)
+
     async def on_mount(self) -> None:
-        """Go to the first place; all else comes after its first frame."""
-        await self.switch_mode(self._start)
+        """Go to the first place; what takes longer comes after the first frame."""
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
+        if self.session.opening is not None:
+            self.call_after_refresh(self._arrive, self.session.opening)
+            return
+        await self.switch_mode(self._start)
         self.call_after_refresh(self._begin)
+
+    def _arrive(self, path: Path) -> None:
+        self.run_worker(self._open_first(path), name="open", exit_on_error=False)
+
+    async def _open_first(self, path: Path) -> None:
+        def work() -> Workspace:
+            from pairsmith.pairs.store.workspace import open_workspace
+
+            opened = open_workspace(path)
+            place = place_named(self._start)
+            if place is not None:
+                place.prepare()
+            return opened
+
+        try:
+            self.session.workspace = await asyncio.to_thread(work)
+        except PairsmithError as error:
+            self.failure = error
+            self.exit(error.exit_code)
+            return
+        finally:
+            self.session.opening = None
+        await self.switch_mode(self._start)
+        self._begin()
 
     def _begin(self) -> None:
         if self._settings.problem:
@@ -137,6 +174,8 @@ class PairsmithApp(App[int]):
 
     async def open(self, path: Path) -> None:
         """Change to another workspace; every place begins anew. Raises PairsmithError, and stays where it is then."""
+        from pairsmith.pairs.store.workspace import open_workspace
+
         opened = await asyncio.to_thread(open_workspace, path)
         await self.use(opened)
 
@@ -184,6 +223,9 @@ class PairsmithApp(App[int]):
         """Go to a place."""
         place = place_named(name)
         if place is None or self.current_mode == name:
+            return
+        if self.session.opening is not None:
+            self._start = name
             return
         if place.needs_workspace and self.session.workspace is None:
             self.notify("Open or make a workspace first", severity="warning")
@@ -278,20 +320,38 @@ class PairsmithApp(App[int]):
 def run(workspace_path: Path | None, *, start: str = "home", env: Mapping[str, str] | None = None) -> int:
     """Open the application, on a workspace or on none; returns the exit code.
 
-    The workspace is opened before the screen is taken, so that a refusal is a line on standard error. Raises
-    PairsmithError.
+    A file that is no workspace is refused before the screen is taken; all of it is opened behind the first frame.
+    Raises PairsmithError.
     """
     if workspace_path is None and place_named("home") is None:
         raise UsageError(
             "name a workspace", "Make one: pairsmith new my.pairsmith --domain 'what it is about'"
         )
-    workspace = None if workspace_path is None else open_workspace(workspace_path)
-    session = Session(dict(os.environ if env is None else env), workspace)
+    session = Session(dict(os.environ if env is None else env), opening=workspace_path)
+    if workspace_path is not None:
+        check_looks(workspace_path)
+    app = PairsmithApp(session, start=start if workspace_path is not None else "home")
     try:
-        return PairsmithApp(session, start=start if workspace is not None else "home").run() or 0
+        code = app.run() or 0
+        if app.failure is not None:
+            raise app.failure
+        return code
     finally:
         if session.workspace is not None:
             session.workspace.close()
+
+
+def check_looks(path: Path) -> None:
+    """Refuse what cannot be a workspace by its first bytes, before the screen is taken. Raises PairsmithError."""
+    try:
+        with path.open("rb") as file:
+            looks_right = file.read(16) == b"SQLite format 3\x00"
+    except OSError:
+        looks_right = False
+    if not looks_right:
+        from pairsmith.pairs.store.file_probe import check_file
+
+        check_file(path)
 
 
 def main(workspace: str | None = None, start: str = "home") -> int:

@@ -25,6 +25,10 @@ class Place:
     screen: str
     needs_workspace: bool = True
 
+    def prepare(self) -> None:
+        """Import its module, on whatever thread."""
+        importlib.import_module(f".{self.module}", __package__)
+
     def make(self) -> PlaceScreen:
         """Its screen; the module is imported now."""
         found = importlib.import_module(f".{self.module}", __package__)

@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairsmith.pairs.store.driver import sqlite3
-from pairsmith.pairs.store.meta import get_meta
-from pairsmith.pairs.store.workspace import Workspace
-from pairsmith.pairs.user_settings import read_user_settings
-
 if TYPE_CHECKING:
     from pairsmith.backends.registry import Settings
+    from pairsmith.pairs.store.driver import sqlite3
+    from pairsmith.pairs.store.workspace import Workspace
     from pairsmith.pairs.surroundings import Surroundings
 
 DEFAULT_GENERATOR = "llama-cpp:embedded"
@@ -44,6 +41,8 @@ class Session:
     job: JobLine | None = None
     news: set[str] = field(default_factory=set)
     """Ids of places where something happened since they were last looked at."""
+    opening: Path | None = None
+    """The workspace that is being opened while the first frame is on the screen already."""
 
     @property
     def path(self) -> Path | None:
@@ -52,6 +51,8 @@ class Session:
 
     async def read_makers(self) -> None:
         """Learn who writes and who judges now: the workspace's, else the user's."""
+        from pairsmith.pairs.user_settings import read_user_settings
+
         user = await asyncio.to_thread(read_user_settings, self.env)
         generator, judge = None, None
         if self.workspace is not None:
@@ -84,4 +85,6 @@ class Session:
 
 
 def _makers(conn: sqlite3.Connection) -> tuple[str | None, str | None]:
+    from pairsmith.pairs.store.meta import get_meta
+
     return get_meta(conn, "generator"), get_meta(conn, "judge")

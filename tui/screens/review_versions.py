@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from pairsmith.pairs.store.edits import choose_version, edit_pair
 from pairsmith.pairs.store.pair_rows import Version, get_pair, get_versions
-from pairsmith.pairs.word_diff import word_diff
 
 from ..text import safe, wrap_safe
 from ..widgets.line import Piece
@@ -233,6 +234,8 @@ _MARK = {"added": ("{+", "+}", "good"), "removed": ("[-", "-]", "bad"), "same": 
 
 def diff_rows(before: str, after: str, width: int) -> list[Row]:
     """The newer text with {+added+} and [-removed-] words, wrapped; marks, not colour alone."""
+    from pairsmith.pairs.word_diff import word_diff
+
     rows: list[list[Piece]] = [[Piece("  ")]]
     used = 0
     for change in word_diff(before, after):
@@ -249,8 +252,6 @@ def diff_rows(before: str, after: str, width: int) -> list[Row]:
                     used = 0
                     part = part.lstrip(" ")
                     continue
-                from rich.cells import cell_len
-
                 rows[-1].append(Piece(fitting, style))
                 used += cell_len(fitting)
                 part = part[len(fitting) :]

@@ -30,7 +30,8 @@ class TopBar(Line):
         wide = width >= WIDE
         job = _job_text(session.job, wide=wide)
         room = width - len(job) - 16
-        name = line(session.path.name if session.path else "no workspace", max(12, room // 3))
+        path = session.path or session.opening
+        name = line(path.name if path else "no workspace", max(12, room // 3))
         makers = _makers_text(session, max(12, room - len(name) - 2))
         left = [Piece(" Pairsmith", "strong"), Piece("  "), Piece(name)]
         right = [Piece(job, "accent"), Piece(" ")]
