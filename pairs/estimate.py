@@ -64,6 +64,9 @@ class Estimate:
     minutes: float | None
     """None where neither a rate nor the time of a call is known."""
     measured: bool
+    """Whether the workspace's own calls are the basis."""
+    per_minute: float | None = None
+    """The requests a minute that the time goes by, where that is what bounds it."""
 
     @property
     def calls(self) -> int:
@@ -98,6 +101,7 @@ def estimate(pairs: int, topics: Sequence[int], recipe: Recipe, judged: bool, ba
         ),
         _minutes(writing + judging, basis),
         "response" in basis.averages,
+        basis.requests_per_minute or None,
     )
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pairsmith.pairs.run_plan import RunPlan, write_plan
+from pairsmith.pairs.limits import Limits
+from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
+from pairsmith.pairs.store.runs import Run, list_runs
+from pairsmith.pairs.store.workspace import Workspace, open_workspace
 
-from .brains import DefectiveLists
+from .brains import DefectiveLists, asked_for, prompt_of
 from .generation import REWARD, make_workspace
-from .servers.nim import NimServer
-from .tui_pilot import NARROW, WIDE, application, environment, screen_text, until, until_shown
+from .servers.nim import Answer, NimServer
+from .servers.ollama import OllamaServer
+from .tui_pilot import NARROW, WIDE, application, environment, screen_text, type_text, until, until_shown
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE])
@@ -35,3 +43,250 @@ async def test_a_run_is_started_watched_and_done_by_keys(tmp_path: Path, size: t
             assert state.ledger is not None
             assert state.ledger.kept == 20
             await until(pilot, lambda: app.session.job is None)
+
+
+class Slow:
+    """A brain that holds responses until it is let go."""
+
+    def __init__(self, free: int) -> None:
+        self._brain = DefectiveLists(seed=4, chance=0, topics=("One", "Two"))
+        self._free = free
+        self.open = asyncio.Event()
+        self.held = 0
+
+    async def __call__(self, body: dict[str, Any]) -> str | Answer:
+        text = self._brain(body)
+        if text.startswith("To do that"):
+            self._free -= 1
+            if self._free < 0:
+                self.held += 1
+                await self.open.wait()
+        return text
+
+
+def run_of(workspace: Workspace) -> Run:
+    return workspace.read(list_runs)[0]
+
+
+async def test_a_run_goes_on_whatever_place_one_looks_at_and_line_1_says_so(tmp_path: Path) -> None:
+    brain = Slow(free=5)
+    async with NimServer(brain) as server:
+        workspace = make_workspace(tmp_path, topics=["One", "Two"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(20)))
+        async with application(environment(tmp_path, server), workspace, start="generate") as (app, pilot):
+            await until_shown(pilot, "generates 20 pairs")
+            await pilot.press("g")
+            await until(pilot, lambda: brain.held > 0)
+            await pilot.press("1")
+            await until_shown(pilot, "[1 Home]")
+            await until(pilot, lambda: "▶" in screen_text(app).splitlines()[0])
+            await until_shown(pilot, "▶ Generate 5 of 20 is under way")
+            brain.open.set()
+            await until(pilot, lambda: app.session.job is None)
+            await until_shown(pilot, "4 Generate•")
+            assert run_of(workspace).state == "done"
+            await pilot.press("4")
+            await until_shown(pilot, "✓ done")
+            assert "Generate•" not in screen_text(app)
+
+
+async def test_pause_lets_calls_in_flight_finish_and_goes_on_by_the_same_key(tmp_path: Path) -> None:
+    brain = Slow(free=3)
+    async with NimServer(brain) as server:
+        workspace = make_workspace(tmp_path, topics=["One", "Two"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(40)))
+        async with application(environment(tmp_path, server), workspace, start="generate") as (app, pilot):
+            await until_shown(pilot, "generates 40 pairs")
+            await pilot.press("g")
+            await until(pilot, lambda: brain.held > 0)
+            await pilot.press("p")
+            await until_shown(pilot, "Ⅱ paused · p goes on, P stops")
+            brain.open.set()
+            await until(pilot, lambda: app.jobs.running and not sum((app.jobs.state or app).doing.values()))  # type: ignore[union-attr]
+            asked = server.completions
+            await asyncio.sleep(0.3)
+            assert server.completions == asked
+            await pilot.press("p")
+            await until_shown(pilot, "✓ done", 30)
+
+
+async def test_stop_keeps_what_is_paid_for_and_g_goes_on_with_the_same_run(tmp_path: Path) -> None:
+    brain = Slow(free=3)
+    async with NimServer(brain) as server:
+        workspace = make_workspace(tmp_path, topics=["One", "Two"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(20)))
+        async with application(environment(tmp_path, server), workspace, start="generate") as (_, pilot):
+            await until_shown(pilot, "generates 20 pairs")
+            await pilot.press("g")
+            await until(pilot, lambda: brain.held > 0)
+            await pilot.press("P")
+            await until_shown(pilot, "■ stopping")
+            brain.open.set()
+            await until_shown(pilot, "Ⅱ stopped by you · g goes on")
+            assert run_of(workspace).state == "paused"
+            await pilot.press("g")
+            await until_shown(pilot, "✓ done")
+            assert len(workspace.read(list_runs)) == 1
+
+
+async def test_quitting_pauses_the_run_and_the_next_start_shows_it(tmp_path: Path) -> None:
+    brain = Slow(free=3)
+    async with NimServer(brain) as server:
+        workspace = make_workspace(tmp_path, topics=["One", "Two"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(20)))
+        env = environment(tmp_path, server)
+        async with application(env, workspace, start="generate") as (app, pilot):
+            await until_shown(pilot, "generates 20 pairs")
+            await pilot.press("g")
+            await until(pilot, lambda: brain.held > 0)
+            await pilot.press("ctrl+q")
+            await until_shown(pilot, "Pausing the job")
+            brain.open.set()
+            await until(pilot, lambda: app._exit)
+        with open_workspace(workspace.path) as again:
+            assert run_of(again).state == "paused"
+        async with application(env, open_workspace(workspace.path), start="generate") as (_, pilot):
+            await until_shown(pilot, "Ⅱ stopped by you · g goes on")
+            await pilot.press("g")
+            await until_shown(pilot, "✓ done")
+
+
+async def test_quitting_twice_does_not_wait_for_calls_in_flight(tmp_path: Path) -> None:
+    brain = Slow(free=3)
+    async with NimServer(brain) as server:
+        workspace = make_workspace(tmp_path, topics=["One", "Two"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(20)))
+        async with application(environment(tmp_path, server), workspace, start="generate") as (app, pilot):
+            await until_shown(pilot, "generates 20 pairs")
+            await pilot.press("g")
+            await until(pilot, lambda: brain.held > 0)
+            await pilot.press("ctrl+q", "ctrl+q")
+            await until(pilot, lambda: app._exit)
+            brain.open.set()
+        with open_workspace(workspace.path) as again:
+            assert run_of(again).state == "unfinished"
+
+
+async def test_an_error_is_a_line_and_another_generator_goes_on_with_the_run(tmp_path: Path) -> None:
+    async with OllamaServer(brain=DefectiveLists(seed=4, chance=0)) as ollama:
+        workspace = make_workspace(tmp_path, topics=["One", "Two"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(10)))
+        env = environment(tmp_path, OLLAMA_HOST=ollama.url)
+        async with application(env, workspace, start="generate") as (app, pilot):
+            await until_shown(pilot, "generates 10 pairs")
+            await pilot.press("g")
+            await until_shown(pilot, "✗ ")
+            assert "no key" in screen_text(app).lower() or "NVIDIA_API_KEY" in screen_text(app)
+            await pilot.press("G")
+            await until_shown(pilot, "Which model writes")
+            await type_text(pilot, "ollama:llama3.2")
+            await pilot.press("enter")
+            await until_shown(pilot, "✓ done", 30)
+            assert "kept 10" in screen_text(app)
+
+
+async def test_a_run_whose_workspace_is_busy_elsewhere_says_who_holds_it(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, topics=["One", "Two"])
+    code = (
+        "import sys, time; from pathlib import Path; from pairsmith.pairs.store.joblock import JobLock;"
+        "JobLock(Path(sys.argv[1])).acquire('generate'); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(workspace.path)], stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            async with application(environment(tmp_path), workspace, start="generate") as (app, pilot):
+                await until_shown(pilot, "generates 100 pairs")
+                await until(pilot, lambda: f"process {holder.pid}" in str(app.session.job))
+                await pilot.press("g")
+                await until_shown(pilot, f"{holder.pid}")
+                await until_shown(pilot, "✗ ")
+        finally:
+            holder.kill()
+
+
+async def test_limits_end_a_start_and_more_of_them_go_on(tmp_path: Path) -> None:
+    async with NimServer(DefectiveLists(seed=4, chance=0)) as server:
+        workspace = make_workspace(tmp_path, topics=["One", "Two"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(20, limits=Limits(calls=8))))
+        async with application(environment(tmp_path, server), workspace, start="generate") as (_, pilot):
+            await until_shown(pilot, "limits: 8 calls")
+            await pilot.press("g")
+            await until_shown(pilot, "the limit of 8 calls is reached")
+            assert server.completions == 8
+            await pilot.press("m")
+            await until_shown(pilot, "The most that one start may spend")
+            await pilot.press("ctrl+u", "enter")
+            await until(pilot, lambda: workspace.read(read_plan).limits == Limits())
+            await pilot.press("g")
+            await until_shown(pilot, "✓ done")
+
+
+async def test_a_second_run_asks_how_many_and_tells_the_price_first(tmp_path: Path) -> None:
+    async with NimServer(DefectiveLists(seed=4, chance=0)) as server:
+        workspace = make_workspace(tmp_path, topics=["One", "Two"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(6)))
+        async with application(environment(tmp_path, server), workspace, start="generate") as (app, pilot):
+            await until_shown(pilot, "generates 6 pairs")
+            await pilot.press("g")
+            await until_shown(pilot, "✓ done")
+            asked = server.completions
+            await pilot.press("g")
+            await until_shown(pilot, "Generate more pairs")
+            await until_shown(pilot, "This run: about")
+            assert server.completions == asked
+            await pilot.press("ctrl+u", "4", "enter")
+            await until(pilot, lambda: len(workspace.read(list_runs)) == 2)
+            await until(pilot, lambda: "kept 4" in screen_text(app) and "✓ done" in screen_text(app))
+
+
+async def test_failures_of_the_judge_are_asked_for_again_by_one_key(tmp_path: Path) -> None:
+    good = DefectiveLists(seed=4, chance=0)
+    broken = [True]
+
+    def brain(body: dict[str, Any]) -> str:
+        return "no numbers at all" if broken[0] and "reward" in body["model"] else good(body)
+
+    async with NimServer(brain) as server:
+        workspace = make_workspace(tmp_path, judge=REWARD, topics=["One", "Two"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(6)))
+        async with application(environment(tmp_path, server), workspace, start="generate") as (_, pilot):
+            await until_shown(pilot, "generates 6 pairs")
+            await pilot.press("g")
+            await until_shown(pilot, "✓ done")
+            await until_shown(pilot, "judge failed")
+            broken[0] = False
+            await pilot.press("y")
+            scored = "SELECT count(DISTINCT version_id) FROM judgement WHERE state = 'scored'"
+            await until(pilot, lambda: workspace.read(lambda conn: conn.execute(scored).fetchone()[0]) == 6)
+
+
+async def test_hostile_text_of_a_model_does_nothing_to_the_terminal(tmp_path: Path) -> None:
+    hostile = "[@click=app.quit]x[/] \x1b[2J\x1b]52;c;aGk=\x07 \u202eevil [/] item number"
+
+    def brain(body: dict[str, Any]) -> str:
+        count = asked_for(prompt_of(body))
+        if count is not None:
+            return "\n".join(
+                f"{n}. {hostile} {n * 7919} {chr(97 + n)}{chr(98 + n)} word{n}" for n in range(1, count + 1)
+            )
+        return hostile if "subtopics" not in prompt_of(body) else f"{hostile} A, {hostile} B"
+
+    async with NimServer(brain) as server:
+        workspace = make_workspace(tmp_path)
+        workspace.write(lambda conn: write_plan(conn, RunPlan(2)))
+        async with application(environment(tmp_path, server), workspace, start="generate", size=WIDE) as (
+            app,
+            pilot,
+        ):
+            await until_shown(pilot, "generates 2 pairs")
+            await pilot.press("g")
+            await until(pilot, lambda: app.jobs.state is not None and app.jobs.state.over, 30)
+            for key in ("3", "1", "4"):
+                await pilot.press(key)
+                await pilot.pause()
+                shown = screen_text(app)
+                assert not set(shown) & {"\x1b", "\x07", "\u202e", "\x9b"}
+            assert app.is_running

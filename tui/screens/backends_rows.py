@@ -50,10 +50,12 @@ def _backend(name: str, known: Offered | None, width: int) -> Entry:
     if known is None:
         return Entry(f"backend:{name}", ((title, Piece("looking…", "quiet")),))
     mark, style = {"good": ("✓ ", "good"), "note": ("· ", "quiet"), "bad": ("✗ ", "bad")}[known.finding.state]
-    first = wrap(known.finding.summary, max(20, width - 22))
-    rows: list[Row] = [(title, Piece(mark, style), Piece(line(first[0], width - 22)))]
-    for text in wrap(known.finding.advice, max(20, width - 22))[:2] if known.finding.advice else ():
-        rows.append((Piece(" " * 22), Piece(text, "quiet")))
+    room = max(20, width - 22)
+    said = wrap(known.finding.summary, room)[:2]
+    rows: list[Row] = [(title, Piece(mark, style), Piece(said[0]))]
+    rows += [(Piece(" " * 22), Piece(text)) for text in said[1:]]
+    advice = wrap(known.finding.advice, room)[:2] if known.finding.advice else []
+    rows += [(Piece(" " * 22), Piece(text, "quiet")) for text in advice]
     return Entry(f"backend:{name}", tuple(rows))
 
 

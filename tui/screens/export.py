@@ -33,7 +33,7 @@ from ..widgets.pick_list import PickList
 from ..working import begin
 from .ask import AskYes, FormScreen, Text, Values
 from .base import PlaceScreen
-from .form_rows import Setting, setting_entries, tail
+from .form_rows import Setting, near, setting_entries, tail
 from .progress import ProgressScreen
 
 if TYPE_CHECKING:
@@ -146,10 +146,10 @@ class ExportScreen(PlaceScreen):
                 "where",
                 "where",
                 chosen.where or "any scores",
-                note="" if chosen.where else "enter: helpfulness >= 3",
+                note="enter types a condition, such as helpfulness >= 3",
             ),
             Setting("balance", "balance", "as many of every topic" if chosen.balance_topics else "no", True),
-            Setting("file", "file", tail(str(self.target), width - 22)),
+            Setting("file", "file", tail(self.target, width - 22)),
         ]
         self.form.show_entries(setting_entries(settings, width))
         area = self.query_one("#said", Lines)
@@ -265,7 +265,7 @@ class ExportScreen(PlaceScreen):
         )
         report = await self.app.push_screen_wait(work)
         if report is not None:
-            said = f"✓ {verdicts_said(report.pairs, report.verdicts)} to {report.path} ({size(report.size)})"
+            said = f"✓ {verdicts_said(report.pairs, report.verdicts)} to {near(report.path)} ({size(report.size)})"
             self._written = [said]
             self.paint()
 

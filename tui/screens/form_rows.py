@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.cells import cell_len
 
@@ -41,9 +43,17 @@ def setting_entries(settings: Sequence[Setting], width: int) -> list[Entry]:
     return found
 
 
-def tail(path: str, cells: int) -> str:
+def near(path: Path) -> str:
+    """A path as short as it can be said: from the present folder, or from the user's own."""
+    for folder, before in ((Path.cwd(), ""), (Path.home(), "~/")):
+        with contextlib.suppress(ValueError):
+            return before + str(path.absolute().relative_to(folder))
+    return str(path)
+
+
+def tail(path: Path, cells: int) -> str:
     """The end of a path that fits: its end tells paths apart."""
-    shown = line(path, 10_000)
+    shown = line(near(path), 10_000)
     while cell_len(shown) > cells > 1:
         shown = "…" + shown[1 + max(1, cell_len(shown) - cells) :]
     return shown

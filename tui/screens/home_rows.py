@@ -218,11 +218,10 @@ def _machine(known: Known, width: int) -> list[Entry]:
             rows: list[Row] = [(Piece(f"  {fill(name, NAME - 2)}"), Piece("looking…", "quiet"))]
         else:
             mark, style = {"good": ("✓", "good"), "note": ("·", "quiet"), "bad": ("✗", "bad")}[finding.state]
-            text = line(finding.summary, max(20, width - NAME - 1))
-            rows = [(Piece(f"{mark} ", style), Piece(fill(name, NAME - 2)), Piece(text))]
-            if finding.advice:
-                rows.append(
-                    (Piece(" " * NAME), Piece(line(finding.advice, max(20, width - NAME - 1)), "quiet"))
-                )
+            said = _wrapped(finding.summary, width - NAME - 1)[:2]
+            rows = [(Piece(f"{mark} ", style), Piece(fill(name, NAME - 2)), Piece(said[0]))]
+            rows += [(Piece(" " * NAME), Piece(part)) for part in said[1:]]
+            advice = _wrapped(finding.advice, width - NAME - 1)[:3] if finding.advice else []
+            rows += [(Piece(" " * NAME), Piece(part, "quiet")) for part in advice]
         found.append(Entry(f"machine-{key}", tuple(rows), pickable=False))
     return found

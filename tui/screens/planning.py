@@ -38,6 +38,7 @@ def estimate_text(found: Estimate) -> str:
     if found.scores:
         parts.append(f"{found.scores:,} scores")
     time = f", {duration(found.minutes)}" if found.minutes else ""
+    time += f" at {found.per_minute:.0f} requests a minute" if time and found.per_minute else ""
     basis = "by this workspace's own calls" if found.measured else "no call measured yet"
     return (
         f"This run: about {found.calls:,} calls ({', '.join(parts)}), {amount(found.tokens_in)} tokens in,"
@@ -60,8 +61,9 @@ def limits_text(limits: Limits) -> str:
 
 
 def estimate_lines(text: str, width: int) -> list[str]:
-    """The sentence in lines."""
-    return [part for piece in text.split(" limits: ") for part in wrap(piece, width)][:4]
+    """The sentence in lines, the limits on one of their own."""
+    price, _, limits = text.partition(" limits: ")
+    return [*wrap(price, width)[:4], *([f"limits: {limits}"] if limits else [])]
 
 
 def limits_form(plan: RunPlan, keep: Callable[[RunPlan], Awaitable[None]]) -> FormScreen:

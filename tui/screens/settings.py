@@ -119,16 +119,12 @@ class SettingsScreen(PlaceScreen):
 
     def _places(self, width: int) -> list[Entry]:
         path = settings_path(self.session.env)
-        rows = [("settings", f"{path}{'' if path.exists() else ' (none yet)'}")]
+        rows = [("settings", tail(path, width - 34) + ("" if path.exists() else " (none yet)"))]
         if self.session.path is not None:
             local = " (local-only)" if self.session.workspace and self.session.workspace.local_only else ""
-            rows.append(("workspace", f"{self.session.path.absolute()}{local}"))
+            rows.append(("workspace", tail(self.session.path, width - 34) + local))
         return [
-            Entry(
-                f"lies-{name}",
-                ((Piece(fill(name, 14), "quiet"), Piece(tail(text, width - 20))),),
-                pickable=False,
-            )
+            Entry(f"lies-{name}", ((Piece(fill(name, 14), "quiet"), Piece(text)),), pickable=False)
             for name, text in rows
         ]
 

@@ -93,9 +93,20 @@ class PickList(Widget):
         """Move over what can be picked."""
         places = [place for place, entry in enumerate(self.entries) if entry.pickable]
         if not places:
+            self._scroll(steps)
             return
         at = min(range(len(places)), key=lambda number: abs(places[number] - self.cursor))
-        self._go(places[max(0, min(len(places) - 1, at + steps))])
+        to = places[max(0, min(len(places) - 1, at + steps))]
+        if to == self.cursor:
+            self._scroll(steps)
+        self._go(to)
+
+    def _scroll(self, lines: int) -> None:
+        """Past the last entry that can be picked, what is only shown comes into view."""
+        top = max(0, min(self._top + lines, self._lines_before(len(self.entries)) - self.size.height))
+        if top != self._top:
+            self._top = top
+            self.refresh()
 
     def page(self, pages: int) -> None:
         """Move by a screenful."""
