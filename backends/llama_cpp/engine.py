@@ -140,13 +140,18 @@ class Engine:
             self._admissions += 1
             job.admission, job.admitted = self._admissions, time.monotonic()
         self._running.append(job)
+        self._cache.drop_tails()
         return True
 
     def _remember(self, job: Job, match: Match) -> None:
         """A beginning that two requests share is worth keeping for a third."""
+        tokens = np.asarray(job.tokens, np.int32)
         shared_by_two = match.entry is None or match.entry.tail
         if match.length >= WORTH_SHARING and shared_by_two:
-            self._cache.keep_prefix(job.seq, np.asarray(job.tokens[: match.length], np.int32))
+            self._cache.keep_prefix(job.seq, tokens[: match.length])
+        if self.model.splittable and not job.alone and not job.preempted:
+            seen = self._cache.seen_before(tokens)
+            job.keep_at = seen if seen >= match.length + WORTH_SHARING else 0
 
     # -- one batch ---------------------------------------------------------------------------------------------
 
@@ -192,6 +197,8 @@ class Engine:
             if count:
                 plan.append((job, count))
                 room -= count
+                if isinstance(job, Scoring) and self.plan.gpu_layers == 0:
+                    break  # On a CPU every row looks over the cells of all: two pairs at once are slower than in turn.
         return plan
 
     @staticmethod
@@ -269,6 +276,10 @@ class Engine:
     # -- after a decode ----------------------------------------------------------------------------------------
 
     def _harvest(self, outputs: list[Output]) -> None:
+        for job in self._running:
+            if 0 < job.keep_at <= job.computed:
+                self._cache.keep_prefix(job.seq, np.asarray(job.tokens[: job.keep_at], np.int32))
+                job.keep_at = 0
         for output in outputs:
             job = output.job
             try:
@@ -343,7 +354,9 @@ class Engine:
                 for seq in job.open_seqs:
                     self._cells.close(seq)
                 job.open_seqs = []
-            if keep and job.computed and self.model.splittable:
+            # Tails are for those who ask one after the other; beside a batch they would only widen what every row's
+            # attention must look at.
+            if keep and not self._jobs and job.computed and self.model.splittable:
                 self._cache.keep_tail(job.seq, job.tokens[: job.computed])
             else:
                 self._cells.close(job.seq)

@@ -33,6 +33,8 @@ class Job:
     admitted: float = 0.0
     admission: int = 0
     """How many were admitted up to and with this one."""
+    keep_at: int = 0
+    """Length of a beginning that an earlier request had too: to be kept once it is computed; 0 for none."""
     neighbours: int = 0
     preempted: int = 0
 

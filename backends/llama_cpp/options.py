@@ -23,6 +23,8 @@ class LlamaOptions:
     """Tokens that the key/value cache holds, all sequences together."""
     batch: int | None = None
     """Most tokens in one decode call."""
+    ubatch: int | None = None
+    """Most tokens computed together within one."""
     kv: str | None = None
     """Type of the key/value cache: f32, f16, q8_0 or q4_0."""
     gpu_layers: int | None = None

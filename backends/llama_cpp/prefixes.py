@@ -1,11 +1,13 @@
 """Prompt beginnings kept in the cache: found by the longest common run of tokens, forgotten least recently used.
 
 Two kinds: *prefixes*, which at least two requests shared (system text, recipe, rubric), and *tails*, whole sequences
-of requests that have ended (the next turn of a conversation begins with one). Tails go first when room is needed.
+of requests that have ended (the next turn of a conversation begins with one), kept until the next request has come.
+As few cells as possible are kept: on a CPU the attention of every row looks over all that lie in use.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,7 @@ from .sizing import CACHED_PREFIXES, CACHED_TAILS
 
 WORTH_SHARING = 16
 """Tokens below which sharing is not worth a sequence of its own."""
+_REMEMBERED = 32
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +48,13 @@ class PrefixCache:
         self._cells = cells
         self._entries: list[Entry] = []
         self._clock = 0
+        self._history: deque[NDArray[np.int32]] = deque(maxlen=_REMEMBERED)
+
+    def seen_before(self, tokens: NDArray[np.int32]) -> int:
+        """Length of the longest beginning that one of the last prompts had too; remembers this one."""
+        longest = max((common(old, tokens) for old in self._history), default=0)
+        self._history.append(tokens)
+        return longest
 
     def find(self, tokens: NDArray[np.int32]) -> Match | None:
         """The entry that shares the longest beginning."""
@@ -75,6 +85,10 @@ class PrefixCache:
         """Take over the sequence of a job that has ended."""
         self._trim(True, CACHED_TAILS - 1)
         self._add(Entry(seq, np.asarray(tokens, np.int32), True, 0))
+
+    def drop_tails(self) -> None:
+        """Forget all tails."""
+        self._trim(True, 0)
 
     def make_room(self, cells: int, ids: int, spare: Entry | None = None) -> bool:
         """Forget entries, least useful first, until so many cells and sequence ids are free."""

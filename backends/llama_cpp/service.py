@@ -12,7 +12,7 @@ from .jobs import Completion, Emit, Scoring, describe
 from .native import Model
 from .prompts import Prompt, PromptMaker, Turn
 from .sampling import Candidates, Sampler, grammar_of, sampling_from
-from .sizing import SUFFIXES, Plan
+from .sizing import SUFFIXES
 
 _SCHEMAS_KEPT = 64
 
@@ -20,8 +20,8 @@ _SCHEMAS_KEPT = 64
 class Service:
     """One per worker."""
 
-    def __init__(self, model: Model, engine: Engine, prompts: PromptMaker, plan: Plan, emit: Emit) -> None:
-        self._model, self._engine, self._prompts, self._plan = model, engine, prompts, plan
+    def __init__(self, model: Model, engine: Engine, prompts: PromptMaker, emit: Emit) -> None:
+        self._model, self._engine, self._prompts, self._plan = model, engine, prompts, engine.plan
         self._emit = emit
         self._candidates = Candidates(model)
         self._grammars: dict[str, str] = {}

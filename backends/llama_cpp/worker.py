@@ -34,7 +34,7 @@ def main() -> None:
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, inbox), daemon=True).start()
     try:
-        serve, engine = _load(first, emit)
+        service, engine = _load(first, emit)
     except BackendError as error:
         from .jobs import describe
 
@@ -42,7 +42,7 @@ def main() -> None:
         return
     while True:
         while not (engine.busy and inbox.empty()):
-            serve(inbox.get())
+            service.handle(inbox.get())
         engine.step()
 
 
@@ -68,9 +68,8 @@ def _load(first: dict[str, Any], emit: Any) -> tuple[Any, Any]:
     template = model.chat_template()
     engine = Engine(model, context, plan)
     prompts = PromptMaker(model, template, think=bool(options.think))
-    service = Service(model, engine, prompts, plan, emit)
     emit({"ready": _report(model, plan, template)})
-    return service.handle, engine
+    return Service(model, engine, prompts, emit), engine
 
 
 _keep: Any = None
@@ -89,8 +88,10 @@ def _report(model: Any, plan: Any, template: str | None) -> dict[str, Any]:
         "window": plan.window,
         "n_ctx": plan.n_ctx,
         "n_batch": plan.n_batch,
+        "n_ubatch": plan.n_ubatch,
         "threads": plan.threads,
         "kv": plan.kv,
+        "flash": plan.flash,
         "gpu_layers": plan.gpu_layers,
         "suffixes": SUFFIXES if model.splittable else 0,
         "description": model.description(),
