@@ -1,4 +1,5 @@
-"""Write pairs to a file. The file appears whole or not at all, and repeating the command gives the same bytes."""
+"""Write pairs to a file, with a manifest that seals every row. The file appears whole or not at all, and repeating
+the command gives the same bytes."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from .stopping import graceful
 
 EXAMPLE = """
 pairsmith export git.pairsmith git.jsonl
+pairsmith export git.pairsmith git-dataset --format hf --split
 pairsmith export git.pairsmith git.json --format alpaca --verdict accepted --where 'helpfulness >= 3'
 """
 
@@ -26,7 +28,7 @@ pairsmith export git.pairsmith git.json --format alpaca --verdict accepted --whe
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     add_workspace(parser)
-    parser.add_argument("path", metavar="PATH", type=path, help="the file to write; an older one is replaced")
+    parser.add_argument("path", metavar="PATH", type=path, help="the file to write (hf: the folder)")
     parser.add_argument("--format", choices=tuple(FORMATS), default="jsonl", help="default: jsonl")
     parser.add_argument(
         "--verdict",
@@ -39,12 +41,23 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="which ones, when topics are balanced"
     )
+    parser.add_argument(
+        "--split",
+        action="store_true",
+        help="with hf: the workspace's train, validation and test, not train alone",
+    )
+    parser.add_argument(
+        "--spreadsheet", action="store_true", help="with csv: an apostrophe before cells like formulas"
+    )
+    parser.add_argument(
+        "--card", action="store_true", help="also write PATH.card.md (a folder always has its card)"
+    )
 
 
 def run(arguments: Namespace) -> int:
     """Export. Raises UsageError and PairsmithError; then an older file is as it was."""
     with (
-        opened(arguments, readonly=True) as workspace,
+        opened(arguments, readonly=not arguments.split) as workspace,
         graceful() as stop,
         progress("export", unit="pairs") as bar,
     ):
@@ -55,6 +68,9 @@ def run(arguments: Namespace) -> int:
             present_judge(workspace, read_environment(arguments)),
             arguments.balance_topics,
             arguments.seed,
+            arguments.split,
+            arguments.spreadsheet,
+            arguments.card,
         )
         report = export_pairs(workspace, arguments.path, settings, progress=bar.update, check=stop.check)
     say(arguments, lambda: _lines(report, arguments), _data(report))
@@ -71,6 +87,9 @@ def _data(report: ExportReport) -> dict[str, Any]:
         "topics": [{"path": list(path), "pairs": count} for path, count in report.topics.items()],
         "left_out": report.left_out,
         "balanced_out": report.balanced_out,
+        "manifest": str(report.manifest),
+        "splits": dict(report.splits),
+        "notes": list(report.notes),
     }
 
 
@@ -78,6 +97,9 @@ def _lines(report: ExportReport, arguments: Namespace) -> list[str]:
     lines = [
         f"{verdicts_said(report.pairs, report.verdicts)} to {one_line(str(report.path))} ({report.format})"
     ]
+    if report.splits:
+        lines.append(", ".join(f"{name} {rows:,}" for name, rows in report.splits.items()))
+    lines += report.notes
     if report.left_out:
         lines.append(
             f"{counted(report.left_out, 'pair')} left out: the expression is false or unknown for them"

@@ -1,6 +1,6 @@
 """The shapes of exported files. A format is an entry of `FORMATS`: how a file begins, how a pair is written, its end.
 
-Everything here is text in UTF-8 with line feeds. JSON is readable (no \\u for ordinary letters), but what some readers
+Text is UTF-8 with line feeds. JSON is readable (no \\u for ordinary letters), but what some readers
 take for a line's end or a terminal for a command is escaped.
 """
 
@@ -11,9 +11,12 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+DEFUSED = "apostrophes_before_formulas"
+"""The column that tells our import to take them away."""
+_FORMULA = re.compile('[\\s"\ufeff\u200b]*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]')
 _ESCAPED = re.compile("[\u007f-\u009f\u2028\u2029]")
 
 
@@ -31,6 +34,11 @@ class ExportPair:
     rule: str
     model: str
     scores: Mapping[str, Mapping[str, float]]
+    pair_id: int = 0
+    rejected: str = ""
+    """The response that this one is preferred to (only in preference data)."""
+    split: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +103,38 @@ def prompt_completion(pair: ExportPair) -> dict[str, Any]:
     }
 
 
+def dpo(pair: ExportPair) -> dict[str, Any]:
+    """TRL's conversational preferences: what is preferred, and to what."""
+    return {
+        "prompt": [{"role": "user", "content": asked(pair)}],
+        "chosen": [{"role": "assistant", "content": pair.output}],
+        "rejected": [{"role": "assistant", "content": pair.rejected}],
+    }
+
+
 def csv_row(pair: ExportPair) -> str:
-    """RFC 4180, every field quoted."""
+    """RFC 4180, every field quoted, every text as it is."""
     return _csv([pair.instruction, pair.input, pair.output])
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet may compute this cell instead of showing it."""
+    return _FORMULA.match(text) is not None
+
+
+def spreadsheet_row(pair: ExportPair) -> str:
+    """The same with an apostrophe before what a spreadsheet would compute; the last column says so to our import."""
+    return _csv([*map(_defused, (pair.instruction, pair.input, pair.output)), "1"])
+
+
+def _defused(text: str) -> str:
+    # A text that looks defused already gets one more, so that taking one away is always right.
+    return f"'{text}" if is_formula(text.lstrip("'")) else text
+
+
+def undefused(text: str) -> str:
+    """The text of a cell that `spreadsheet_row` wrote."""
+    return text[1:] if text.startswith("'") and is_formula(text.lstrip("'")) else text
 
 
 def _csv(fields: list[str]) -> str:
@@ -110,7 +147,23 @@ def _lines(name: str, shape: Callable[[ExportPair], dict[str, Any]]) -> TextForm
     return TextFormat(name, lambda pair: json_text(shape(pair)) + "\n")
 
 
-FORMATS: dict[str, TextFormat] = {
+@dataclass(frozen=True, slots=True)
+class TableFormat:
+    """One binary file of columns."""
+
+    name: str
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFormat:
+    """A folder of files."""
+
+    name: str
+    suffix: str = ""
+
+
+FORMATS: dict[str, TextFormat | TableFormat | FolderFormat] = {
     "jsonl": _lines("jsonl", own),
     "alpaca": TextFormat(
         "alpaca",
@@ -123,5 +176,15 @@ FORMATS: dict[str, TextFormat] = {
     "messages": _lines("messages", messages),
     "sharegpt": _lines("sharegpt", sharegpt),
     "prompt-completion": _lines("prompt-completion", prompt_completion),
+    "dpo": _lines("dpo", dpo),
     "csv": TextFormat("csv", csv_row, head=_csv(["instruction", "input", "output"]), suffix=".csv"),
+    "parquet": TableFormat("parquet", ".parquet"),
+    "hf": FolderFormat("hf"),
 }
+SPREADSHEET = TextFormat(
+    "csv",
+    spreadsheet_row,
+    head="\ufeff" + _csv(["instruction", "input", "output", DEFUSED]),
+    suffix=".csv",
+)
+"""CSV that a spreadsheet opens without computing any of it; the mark at its beginning tells it that this is UTF-8."""

@@ -6,29 +6,33 @@ The file appears whole or not at all, and the same workspace gives the same byte
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any
 
 from pairsmith.backends.text import one_line
 
 from .chosen_pairs import NAMES, VerdictChoice, choose_pairs, count_verdicts_of
 from .errors import PairsmithError, UsageError
-from .export_formats import FORMATS, ExportPair, TextFormat
+from .export_formats import FORMATS, SPREADSHEET, ExportPair, FolderFormat, TextFormat
+from .export_notes import Notes
+from .export_place import check_target
+from .export_rows import count_preferences, pairs_of, preferences_of, split_of
+from .export_text import write_text
 from .expressions import parse_expression
-from .store.calls import models_of
+from .manifest import NAME, Seal, SealedFile, manifest_path
+from .published import published, published_folder
+from .splits import Side, assign, store_sides, stored_sides, texts_to_split
 from .store.driver import sqlite3
-from .store.errors import from_os
 from .store.pair_rows import get_pairs
-from .store.publish import sync_folder, temporary_name
-from .store.scores import scores_of
-from .store.topics import list_topics
-from .store.verdicts import get_verdicts
 from .store.workspace import Workspace
+
+__all__ = ["check_target", "export_pairs", "preview_export", "published"]
 
 _BATCH = 500
 
@@ -44,6 +48,12 @@ class ExportSettings:
     balance_topics: bool = False
     seed: int = 0
     """Which pairs of a larger topic are taken when topics are balanced."""
+    split: bool = False
+    """Only for "hf": the workspace's own train, validation and test instead of train alone."""
+    spreadsheet: bool = False
+    """Only for "csv": an apostrophe before every cell that a spreadsheet would compute."""
+    card: bool = False
+    """A dataset card beside the file (PATH.card.md); a folder always has one (README.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,11 @@ class ExportReport:
     """Pairs of the verdict that the expression does not hold for, or is unknown for."""
     balanced_out: int
     """Pairs left out so that all topics have equally many."""
+    manifest: Path = Path()
+    splits: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each split, where there are any."""
+    notes: tuple[str, ...] = ()
+    """What a reader of this file should know: cells like formulas, columns that look like dates."""
 
 
 def export_pairs(
@@ -75,14 +90,35 @@ def export_pairs(
     Raises UsageError for a bad format, expression or place, PairsmithError where nothing is chosen or it cannot be
     written.
     """
+    _check_settings(settings)
+    check_target(path, workspace.path, folder=settings.format == "hf")
+    if settings.split:
+        _split(workspace, settings, check)
+    return workspace.read(lambda conn: _export(conn, path, settings, progress, check))
+
+
+def _check_settings(settings: ExportSettings) -> None:
     if settings.format not in FORMATS:
         raise UsageError(
             f"{one_line(settings.format)} is not a format of export", f"Formats: {', '.join(FORMATS)}"
         )
+    if settings.split and settings.format != "hf":
+        raise UsageError("only the format hf has splits", "Give --format hf with it")
+    if settings.spreadsheet and settings.format != "csv":
+        raise UsageError("only the format csv is for spreadsheets", "Give --format csv with it")
     if settings.where is not None:
         parse_expression(settings.where)
-    check_target(path, workspace.path)
-    return workspace.read(lambda conn: _export(conn, path, settings, progress, check))
+
+
+def _split(workspace: Workspace, settings: ExportSettings, check: Callable[[], None]) -> None:
+    """Give every chosen pair that has none a side of the workspace's split, for good."""
+    ids, stored = workspace.read(lambda conn: (_choose(conn, settings).ids, stored_sides(conn)))
+    if set(ids) - stored.keys():
+        check()
+        texts = workspace.read(lambda conn: texts_to_split(conn, [*ids, *stored]))
+        fresh = assign(texts, stored)
+        check()
+        workspace.write(lambda conn: store_sides(conn, fresh))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +136,14 @@ def preview_export(workspace: Workspace, settings: ExportSettings) -> ExportPrev
 
     def look(conn: sqlite3.Connection) -> ExportPreview:
         choice = _choose(conn, settings)
-        verdicts = count_verdicts_of(conn, choice.ids)
-        return ExportPreview(len(choice.ids), verdicts, choice.left_out, choice.balanced_out)
+        if settings.format == "dpo":
+            found = count_preferences(conn, choice.ids)
+            verdicts = {name: found[name] for name in NAMES if name in found}
+        else:
+            verdicts = count_verdicts_of(conn, choice.ids)
+        return ExportPreview(sum(verdicts.values()), verdicts, choice.left_out, choice.balanced_out)
 
     return workspace.read(look)
-
-
-def check_target(path: Path, workspace: Path) -> None:
-    """Refuse places that an export would harm. Raises UsageError."""
-    shown = one_line(str(path))
-    if path.is_dir():
-        raise UsageError(f"{shown} is a folder", "Name the file in it")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {one_line(str(path.parent))}", "Make it first")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{shown} is not a file that can be replaced", "Name another one")
-    with contextlib.suppress(OSError):
-        if path.exists() and path.open("rb").read(16) == b"SQLite format 3\0":
-            raise UsageError(f"{shown} is a database and is not overwritten", "Choose another name")
-    if path.absolute() in [
-        workspace.absolute().with_name(workspace.name + s) for s in ("", "-wal", "-shm", ".lock")
-    ]:
-        raise UsageError(f"{shown} belongs to the workspace", "Choose another name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,29 +165,68 @@ def _export(
         raise PairsmithError(
             f"no pair is {_said(settings)}", "Nothing was written; --verdict and --where say what is taken"
         )
-    verdicts: Counter[str] = Counter()
-    topics: Counter[tuple[str, ...]] = Counter()
-
-    def counted() -> Iterator[ExportPair]:
-        for done, pair in enumerate(_pairs(conn, choice.ids), 1):
-            verdicts[pair.verdict] += 1
-            topics[pair.topic] += 1
-            yield pair
-            if done % 200 == 0:
-                check()
-                progress(done, len(choice.ids))
-
-    size = write_text(path, FORMATS[settings.format], counted())
+    total = len(choice.ids)
+    if settings.format == "dpo" and not (total := sum(count_preferences(conn, choice.ids).values())):
+        raise PairsmithError(
+            "there are no preferences among these pairs",
+            "Edit a response, or accept one and reject another to the same instruction",
+        )
+    counts = _Counts(Notes(settings.format))
+    rows = _counted(_rows(conn, settings, choice.ids), counts, total, progress, check)
+    size = _write(conn, path, settings, rows, counts)
     return ExportReport(
         path=path,
         format=settings.format,
-        pairs=len(choice.ids),
+        pairs=counts.rows,
         size=size,
-        verdicts={name: verdicts[name] for name in NAMES if verdicts[name]},
-        topics=dict(sorted(topics.items())),
+        verdicts={name: counts.verdicts[name] for name in NAMES if counts.verdicts[name]},
+        topics=dict(sorted(counts.topics.items())),
         left_out=choice.left_out,
         balanced_out=choice.balanced_out,
+        manifest=manifest_path(path),
+        splits=dict(counts.splits),
+        notes=counts.notes.lines(spreadsheet=settings.spreadsheet),
     )
+
+
+@dataclass
+class _Counts:
+    notes: Notes
+    rows: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    topics: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+
+
+def _rows(conn: sqlite3.Connection, settings: ExportSettings, ids: Sequence[int]) -> Iterator[ExportPair]:
+    if settings.format == "dpo":
+        return preferences_of(conn, ids)
+    if settings.format != "hf":
+        return pairs_of(conn, ids)
+    sides: dict[int, Side] = stored_sides(conn) if settings.split else {}
+    if settings.split and set(ids) - sides.keys():
+        raise PairsmithError("new pairs came in while the split was made", "Export again")
+    return split_of(conn, ids, sides)
+
+
+def _counted(
+    rows: Iterator[ExportPair],
+    counts: _Counts,
+    total: int,
+    progress: Callable[[int, int], None],
+    check: Callable[[], None],
+) -> Iterator[ExportPair]:
+    for pair in rows:
+        counts.rows += 1
+        counts.verdicts[pair.verdict] += 1
+        counts.topics[pair.topic] += 1
+        if pair.split:
+            counts.splits[pair.split] += 1
+        counts.notes.look_at(pair)
+        yield pair
+        if counts.rows % 200 == 0:
+            check()
+            progress(counts.rows, total)
 
 
 def _said(settings: ExportSettings) -> str:
@@ -197,90 +258,99 @@ def _balanced(conn: sqlite3.Connection, ids: Sequence[int], seed: int) -> list[i
     return sorted(pair_id for group in taken for pair_id in group)
 
 
-def _pairs(conn: sqlite3.Connection, ids: Sequence[int]) -> Iterator[ExportPair]:
-    paths = {topic.id: topic.path for topic in list_topics(conn, pruned=True)}
-    for start in range(0, len(ids), _BATCH):
-        pairs = get_pairs(conn, ids[start : start + _BATCH])
-        versions = [pair.version.id for pair in pairs]
-        judged, verdicts = scores_of(conn, versions), get_verdicts(conn, versions)
-        models = models_of(conn, [pair.version.call_id for pair in pairs if pair.version.call_id is not None])
-        for pair in pairs:
-            verdict = verdicts.get(pair.version.id)
-            given = judged.get(pair.version.id, {})
-            yield ExportPair(
-                uid=pair.uid,
-                instruction=pair.instruction,
-                input=pair.input,
-                output=pair.output,
-                topic=paths.get(pair.topic_id or 0, ()),
-                verdict=pair.verdict,
-                decided_by=pair.verdict_by or "",
-                rule=(verdict.rule if verdict is not None else None) or "",
-                model=models.get(pair.version.call_id or 0, ""),
-                scores={judge: said.scores for judge, said in given.items() if said.scores},
-            )
+def _write(
+    conn: sqlite3.Connection,
+    path: Path,
+    settings: ExportSettings,
+    rows: Iterator[ExportPair],
+    counts: _Counts,
+) -> int:
+    """Write everything that belongs to the export under temporary names, then name it. Returns its data's bytes."""
+    head = _head(conn, settings)
+    if isinstance(FORMATS[settings.format], FolderFormat):
+        from .export_tables import write_bytes, write_datasets
+
+        with published_folder(path) as folder, (folder / NAME).open("wb") as file:
+            seal = Seal(file, head)
+            write_datasets(folder, rows, seal)
+            card = _card(conn, path, settings, counts, seal).encode()
+            write_bytes(folder / "README.md", card)
+            seal.file(SealedFile("README.md", len(card), hashlib.sha256(card).hexdigest(), 0))
+            _finish(seal, file)
+        return sum(sealed.bytes for sealed in seal.files if sealed.rows)
+    with contextlib.ExitStack() as stack:
+        # Named in the opposite order: the file first, its manifest last, so that none speaks of another file.
+        sealed_to = stack.enter_context(published(manifest_path(path)))
+        card_to = stack.enter_context(published(card_path(path))) if settings.card else None
+        temporary = stack.enter_context(published(path))
+        with sealed_to.open("wb") as file:
+            seal = Seal(file, head)
+            _write_rows(temporary, path.name, settings, rows, seal)
+            _finish(seal, file)
+        if card_to is not None:
+            from .export_tables import write_bytes
+
+            write_bytes(card_to, _card(conn, path, settings, counts, seal).encode())
+        with contextlib.suppress(FileNotFoundError):
+            manifest_path(path).unlink()
+    return seal.files[0].bytes
 
 
-def write_text(path: Path, format: TextFormat, pairs: Iterator[ExportPair]) -> int:  # noqa: A002 - what it is
-    """Write a file of a text format under a temporary name, flush it to the disk, give it its name. Returns its bytes.
-
-    Raises PairsmithError where the disk or its permissions do not allow it.
-    """
-    with published(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        _write(file, format, pairs)
-        file.flush()
-        os.fsync(file.fileno())
-    return path.stat().st_size
+def card_path(path: Path) -> Path:
+    """Where the card of an exported file lies."""
+    return path.with_name(f"{path.name}.card.md")
 
 
-def _write(file: TextIO, format: TextFormat, pairs: Iterator[ExportPair]) -> None:  # noqa: A002
-    file.write(format.head)
-    for number, pair in enumerate(pairs):
-        if number:
-            file.write(format.between)
-        file.write(format.write(pair))
-    file.write(format.tail)
+def _head(conn: sqlite3.Connection, settings: ExportSettings) -> dict[str, Any]:
+    row = conn.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
+    return {
+        "format": settings.format,
+        "workspace": row[0] if row else "",
+        "choice": {
+            "verdict": settings.verdict,
+            "where": settings.where,
+            "judge": settings.judge if settings.where else None,
+            "balance_topics": settings.balance_topics,
+            "seed": settings.seed,
+            "split": settings.split,
+            "spreadsheet": settings.spreadsheet,
+        },
+    }
 
 
-@contextlib.contextmanager
-def published(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when the block ends well, and vanishes when it does not.
-
-    Raises PairsmithError for what the operating system refuses.
-    """
-    _sweep(path)
-    temporary = temporary_name(path)
-    try:
-        yield temporary
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise from_os(error, path) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+def _finish(seal: Seal, file: IO[bytes]) -> None:
+    seal.finish()
+    file.flush()
+    os.fsync(file.fileno())
 
 
-def _sweep(path: Path) -> None:
-    """Remove what a killed export of this name left behind."""
-    for left in path.parent.glob(f".{_literal(path.name)}.tmp-*"):
-        pid = left.name.rsplit(".tmp-", 1)[1].split("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
-            with contextlib.suppress(OSError):
-                left.unlink()
+def _write_rows(
+    temporary: Path, name: str, settings: ExportSettings, rows: Iterator[ExportPair], seal: Seal
+) -> None:
+    form = FORMATS[settings.format]
+    if isinstance(form, TextFormat):
+        write_text(temporary, SPREADSHEET if settings.spreadsheet else form, rows, seal, name)
+    else:
+        from .export_tables import write_parquet
+
+        write_parquet(temporary, rows, seal, name)
 
 
-def _literal(name: str) -> str:
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
+def _card(conn: sqlite3.Connection, path: Path, settings: ExportSettings, counts: _Counts, seal: Seal) -> str:
+    from .dataset_card import CardFacts, write_card
 
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    facts = CardFacts(
+        name=path.name,
+        format=settings.format,
+        verdict=settings.verdict,
+        where=settings.where,
+        balanced=settings.balance_topics,
+        pairs=counts.rows,
+        verdicts={name: counts.verdicts[name] for name in NAMES if counts.verdicts[name]},
+        topics=dict(sorted(counts.topics.items())),
+        splits=dict(counts.splits),
+        files=seal.files,
+        scores=counts.notes.scores,
+        models=counts.notes.models,
+    )
+    return write_card(conn, facts)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pairsmith.pairs.errors import PairsmithError, UsageError
 from pairsmith.pairs.export_formats import FORMATS
 from pairsmith.pairs.exporting import ExportReport, ExportSettings, export_pairs
 from pairsmith.pairs.importing import import_file
+from pairsmith.pairs.manifest import manifest_path
 from pairsmith.pairs.store.import_rows import BatchInfo, ImportRow, import_pairs
 from pairsmith.pairs.store.judgements import Judgement, Score, add_judgement
 from pairsmith.pairs.store.paging import page
@@ -29,6 +31,7 @@ from pairsmith.pairs.store.scores import scores_of
 from pairsmith.pairs.store.topics import add_topic, list_topics
 from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.store.workspace import Workspace
+from pairsmith.pairs.verify_export import is_export, verify_export
 
 from .stores import add_pairs, new_workspace
 
@@ -232,23 +235,57 @@ def test_sixty_killed_exports_leave_the_old_file_or_the_new_one(format_name: str
     kill_exports(format_name, tmp_path, 60)
 
 
+def everything(path: Path) -> dict[str, bytes]:
+    """A file's bytes, or those of all files of a folder."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def put_back(path: Path, files: dict[str, bytes]) -> None:
+    """Make it as `everything` found it, without the manifest beside a file."""
+    manifest_path(path).unlink(missing_ok=True)
+    if "" in files:
+        path.write_bytes(files[""])
+        return
+    shutil.rmtree(path)
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from pairsmith.pairs.exporting import ExportSettings, export_pairs
+from pairsmith.pairs.store.workspace import open_workspace
+workspace, out, format = open_workspace(Path(sys.argv[1]), readonly=True), Path(sys.argv[2]), sys.argv[3]
+export_pairs(workspace, out.with_name("warm"), ExportSettings(format, "any"))
+print("ready", flush=True)
+while True:
+    export_pairs(workspace, out, ExportSettings(format, "any"))
+"""
+
+
 def kill_exports(format_name: str, folder: Path, times: int) -> None:
+    """An earlier export of half the pairs is replaced by one of all of them, and that is killed, again and again."""
+    out = folder / "out"
     with new_workspace(folder) as workspace:
-        add_pairs(workspace, 3000)
-        out = folder / "out"
+        fill(
+            workspace,
+            [
+                ImportRow(f"Question {n // 2}", f"Answer {n}", verdict="rejected" if n % 2 else "accepted")
+                for n in range(3000)
+            ],
+        )
         export(workspace, out, format=format_name)
-        new = out.read_bytes()
-    code = (
-        "import sys; from pathlib import Path;"
-        "from pairsmith.pairs.exporting import ExportSettings, export_pairs;"
-        "from pairsmith.pairs.store.workspace import open_workspace;"
-        "w = open_workspace(Path(sys.argv[1]), readonly=True); print('ready', flush=True)\n"
-        "while True: export_pairs(w, Path(sys.argv[2]), ExportSettings(sys.argv[3], 'any'))"
-    )
+        new = everything(out)
+        export(workspace, out, format=format_name, verdict="accepted", where="verdict == 'accepted'")
+        old = everything(out)
     for number in range(times):
-        out.write_bytes(b"old")
+        put_back(out, old)
         child = subprocess.Popen(
-            [sys.executable, "-P", "-c", code, str(folder / "w.pairsmith"), str(out), format_name],
+            [sys.executable, "-P", "-c", CHILD, str(folder / "w.pairsmith"), str(out), format_name],
             stdout=subprocess.PIPE,
         )
         assert child.stdout is not None
@@ -257,8 +294,10 @@ def kill_exports(format_name: str, folder: Path, times: int) -> None:
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        assert out.read_bytes() in (b"old", new)
+        assert everything(out) in (old, new)
+        if is_export(out):
+            assert verify_export(out).problems == []
     with new_workspace(folder, "other") as workspace:
-        add_pairs(workspace, 1)
+        fill(workspace, [ImportRow("q", "a", verdict="accepted"), ImportRow("q", "b", verdict="rejected")])
         export(workspace, out, format=format_name)
-    assert not list(folder.glob("*.tmp-*")) + list(folder.glob(".*.tmp-*"))
+    assert not [path for path in folder.glob(".*.tmp-*") if ".warm." not in path.name]
