@@ -46,7 +46,7 @@ def generate_rows(view: View, width: int, height: int, judge: str | None) -> lis
         middle = _beside(topics, _losses(view.ledger, width - left - 1), left)
         middle += [_diversity(view), _yield(view)]
     else:
-        room = max(3, height - len(head) - 12)
+        room = max(3, height - len(head) - 9)
         middle = [*_topics(view.topics, width - 2, room), *_losses_short(view.ledger, width)]
         middle += [_meters(view), _calls(view.ledger, width)]
     told = _told(view, width, 2 if height < 24 else 4)
@@ -64,13 +64,22 @@ def _head(view: View, width: int) -> list[Row]:
     status = Piece(
         f" {line(view.status, width - 2)}", {True: "good", False: "bad", None: "accent"}[view.good]
     )
-    now = " · ".join(_now(view)) or "nothing in flight"
+    now = " · ".join(_now(view)) or _idle(view)
     return [
         (Piece(first, "strong"), Piece(meter, "accent"), Piece(end)),
         (Piece(" now   ", "quiet"), Piece(line(now, width - 8))),
-        (Piece(" rate  ", "quiet"), Piece(cut("   ".join(_rates(view)), width - 8))),
+        (Piece(" rate  ", "quiet"), Piece(cut("   ".join(_rates(view, width)), width - 8))),
         (status,),
     ]
+
+
+def _idle(view: View) -> str:
+    """Why nothing is in flight."""
+    if view.pace is not None and view.pace.waiting:
+        seconds = max(view.pace.paused_s, view.pace.next_in_s)
+        if seconds >= 1:
+            return f"the server's limit is used up: the next call goes in {seconds:.0f} s"
+    return "nothing in flight"
 
 
 def _now(view: View) -> list[str]:
@@ -81,18 +90,18 @@ def _now(view: View) -> list[str]:
     return [f"{topic}: {', '.join(what)}" if topic else ", ".join(what) for topic, what in by_topic.items()]
 
 
-def _rates(view: View) -> list[str]:
+def _rates(view: View, width: int) -> list[str]:
     calls, found = view.ledger.calls, []
-    if view.per_minute:
+    wide = width >= WIDE
+    if view.per_minute and wide:
         found.append(f"{view.per_minute:,.0f} pairs/min")
     if view.pace is not None:
         limit = view.pace.limit
-        learned = "learned" if view.pace.learned else "set"
-        found.append(f"{view.pace.used}/min" + (f" (limit {learned}: {limit})" if limit else ""))
-        found.append(f"calls at once {view.pace.in_flight} of {view.pace.concurrency}")
-        if view.pace.paused_s >= 1:
-            found.append(f"held back {view.pace.paused_s:.0f} s")
-    found.append(f"tokens {amount(calls.tokens_in)} in · {amount(calls.tokens_out)} out")
+        known = ("learned: " if view.pace.learned else "set: ") if wide else ""
+        found.append(f"{view.pace.used} calls/min" + (f" (limit {known}{limit})" if limit else ""))
+        found.append(f"{'calls ' if wide else ''}at once {view.pace.in_flight} of {view.pace.concurrency}")
+    tokens = "tokens " if wide or view.pace is None else ""
+    found.append(f"{tokens}{amount(calls.tokens_in)} in · {amount(calls.tokens_out)} out")
     found.append(f"${calls.cost:,.2f}")
     return found
 
