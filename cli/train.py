@@ -111,6 +111,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     machine = parser.add_argument_group("on this machine (may differ when a run is gone on with)")
     add = machine.add_argument
     add("--device", metavar="DEVICE", type=device, help="auto, cpu, cuda or mps; default: auto")
+    add("--gpus", type=whole, default=1, metavar="N", help="together, each with its --batch-size of a step")
     add("--accumulate", type=whole, metavar="N", help="compute a batch in N slices, for memory")
     add("--threads", type=whole, metavar="N", help="of the CPU")
     add("--checkpoint-every", type=whole_or_zero, metavar="STEPS", help="0: once an epoch (default)")
@@ -178,7 +179,7 @@ def _settings(arguments: Namespace) -> tuple[TrainSettings | None, dict[str, Any
                 kind="usage",
             )
         decided = sorted(given.keys() - FREE)
-        if decided or arguments.where or arguments.verdict:
+        if decided or arguments.where or arguments.verdict or arguments.gpus != 1:
             raise Failed(
                 "--resume alone goes on with the newest unfinished run as it was begun",
                 2,
@@ -192,7 +193,9 @@ def _settings(arguments: Namespace) -> tuple[TrainSettings | None, dict[str, Any
         )
     config = {**_DEFAULTS, **{name: value for name, value in given.items() if name not in FREE}}
     verdict: VerdictChoice = arguments.verdict or "not-rejected"
-    return TrainSettings(canonical_base(arguments.base), verdict, arguments.where, config), free
+    return TrainSettings(
+        canonical_base(arguments.base), verdict, arguments.where, config, arguments.gpus
+    ), free
 
 
 def _look(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class TrainJob:
             raise UsageError("no base model is named", "Give --base, such as scratch:tiny")
         self._settings = settings
         self._child: TrainingChild | None = None
-        self._cancelled = False
+        self._cancelled = asyncio.Event()
         self._outcome: Mapping[str, Any] | TrainingFailed | None = None
 
     @property
@@ -110,11 +110,9 @@ class TrainJob:
         """Of the child while it runs."""
         return None if self._child is None else self._child.pid
 
-    async def cancel(self) -> None:
+    def cancel(self) -> None:
         """End at once; what the last checkpoint holds stays, and the run can be gone on with."""
-        self._cancelled = True
-        if self._child is not None:
-            await self._child.send("cancel")
+        self._cancelled.set()
 
     async def events(self) -> AsyncIterator[Event]:
         """Run the job and tell of it; the last event is `Ended`.
@@ -217,30 +215,46 @@ class TrainJob:
     async def _train(self, begun: _Begun) -> AsyncGenerator[Event, None]:
         resume = begun.resumed
         while True:
-            if not (self.control.stopping or self._cancelled):
+            if not (self.control.stopping or self._cancelled.is_set()):
                 async with contextlib.aclosing(self._follow(begun, resume)) as told:
                     async for event in told:
                         yield event
             outcome = self._outcome
             state = outcome.get("state") if isinstance(outcome, Mapping) else None
-            if state != "paused" or self.control.stopping or not self.control.paused:
+            if state != "paused" or self.control.stopping or self._cancelled.is_set():
                 yield await self._end(begun, outcome)
                 return
             await self._set_state(begun.run.id, "paused", "paused by the user")
-            while self.control.paused and not self.control.stopping:
-                await self.control.change()
-            if self.control.stopping:
+            while self.control.paused and not (self.control.stopping or self._cancelled.is_set()):
+                await self._change()
+            if self.control.stopping or self._cancelled.is_set():
                 yield await self._end(begun, outcome)
                 return
             await self._set_state(begun.run.id, "running", "")
             resume = True
 
+    async def _change(self) -> None:
+        """Wait until somebody asks for something, a cancellation among it."""
+        waiting = {
+            asyncio.ensure_future(self.control.change()),
+            asyncio.ensure_future(self._cancelled.wait()),
+        }
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
     async def _follow(self, begun: _Begun, resume: bool) -> AsyncGenerator[Event, None]:
         """One child from its start to its end; what came of it is then in `_outcome`."""
         arguments = ["train", str(begun.folder), "--parent-pipe", *(["--resume"] if resume else [])]
-        child = self._child = TrainingChild(arguments, token=self._token())
+        processes = int(begun.run.settings.get("processes", 1))
+        child = self._child = TrainingChild(arguments, token=self._token(), processes=processes)
         self._outcome = None
-        watching = asyncio.create_task(self._pass_on(child))
+        watching = [
+            asyncio.create_task(self._pass_on(child)),
+            asyncio.create_task(self._pass_cancel(child)),
+        ]
         try:
             async with contextlib.aclosing(child.events()) as lines:
                 async for line in lines:
@@ -256,7 +270,8 @@ class TrainJob:
         except TrainingFailed as error:
             self._outcome = error
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             self._child = None
 
     def _token(self) -> str | None:
@@ -266,9 +281,11 @@ class TrainJob:
         """A pause or a stop becomes a checkpoint and the end of the child."""
         while not (self.control.paused or self.control.stopping):
             await self.control.change()
-        while child.pid is None:
-            await asyncio.sleep(0.01)
-        await child.send("pause")
+        await _tell(child, "pause")
+
+    async def _pass_cancel(self, child: TrainingChild) -> None:
+        await self._cancelled.wait()
+        await _tell(child, "cancel")
 
     async def _end(self, begun: _Begun, outcome: Mapping[str, Any] | TrainingFailed | None) -> Ended:
         state: RunState
@@ -276,7 +293,7 @@ class TrainJob:
         if isinstance(outcome, TrainingFailed):
             error, reason = outcome, str(outcome)
             state = "failed" if outcome.kind in _HOPELESS else "unfinished"
-        elif self._cancelled or (outcome is not None and outcome.get("state") == "cancelled"):
+        elif self._cancelled.is_set() or (outcome is not None and outcome.get("state") == "cancelled"):
             state, reason = "unfinished", "cancelled by the user"
         elif outcome is None or outcome.get("state") == "paused":
             state, reason = "paused", "stopped by the user"
@@ -299,6 +316,12 @@ class TrainJob:
     async def _notice(self, run_id: int, kind: str, text: str) -> Notice:
         await self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text))
         return Notice(kind, text)
+
+
+async def _tell(child: TrainingChild, command: str) -> None:
+    while child.pid is None:
+        await asyncio.sleep(0.01)
+    await child.send(command)
 
 
 async def choose_and_split(workspace: Workspace, settings: TrainSettings, judge: str | None) -> Choice:
@@ -354,5 +377,10 @@ def find_unfinished(conn: sqlite3.Connection, settings: TrainSettings | None) ->
 
 def _settings_of(run: Run) -> TrainSettings:
     stored = run.settings
-    settings = TrainSettings(str(stored["base"]), config=dict(stored.get("config") or {}))
-    return replace(settings, verdict=stored.get("verdict", "not-rejected"), where=stored.get("where"))
+    return TrainSettings(
+        str(stored["base"]),
+        stored.get("verdict", "not-rejected"),
+        stored.get("where"),
+        dict(stored.get("config") or {}),
+        int(stored.get("processes", 1)),
+    )

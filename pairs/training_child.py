@@ -58,9 +58,21 @@ class TrainingChild:
     """One `python -m pairsmith.training VERB …`. Iterate over `events()`; `send` tells it to cancel or to pause."""
 
     def __init__(
-        self, arguments: Sequence[object], *, token: str | None = None, given: str | None = None
+        self,
+        arguments: Sequence[object],
+        *,
+        token: str | None = None,
+        given: str | None = None,
+        processes: int = 1,
     ) -> None:
-        """`token`: the Hub's, where it may download. `given`: its whole standard input, instead of `write`."""
+        """`token`: the Hub's, where it may download. `given`: its whole standard input, instead of `write`.
+
+        `processes`: so many of them together under torchrun, one for each GPU.
+        """
+        self._launcher = ["-m", "pairsmith.training"]
+        if processes > 1:
+            torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+            self._launcher = [*torchrun, *self._launcher]
         self._arguments = [str(argument) for argument in arguments]
         self._environment = _environment(token)
         self._given = given
@@ -88,7 +100,7 @@ class TrainingChild:
     async def lines(self) -> AsyncGenerator[ChildEvent, None]:
         """Every event to the end of the child, errors too. Closing the iterator ends the child."""
         process = self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pairsmith.training", *self._arguments),
+            *(sys.executable, *self._launcher, *self._arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -33,11 +33,14 @@ class TrainSettings:
     verdict: VerdictChoice = "not-rejected"
     where: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    processes: int = 1
+    """GPUs (processes of torchrun) that work together; each of them takes `batch_size` examples of a step."""
 
     def identity(self) -> dict[str, Any]:
         """What makes two starts the same run, as it is stored with the run."""
         config = {name: value for name, value in sorted(self.config.items()) if name not in FREE}
-        return {"base": self.base, "verdict": self.verdict, "where": self.where, "config": config}
+        together = {"processes": self.processes} if self.processes > 1 else {}
+        return {"base": self.base, "verdict": self.verdict, "where": self.where, "config": config, **together}
 
     @property
     def free(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +256,7 @@ async def test_a_cancelled_run_ends_at_once(tmp_path: Path) -> None:
         async for event in job.events():
             events.append(event)
             if isinstance(event, TrainingStep) and event.step == 3:
-                await job.cancel()
+                job.cancel()
         assert (ended(events).state, ended(events).reason) == ("unfinished", "cancelled by the user")
 
 
@@ -347,6 +347,51 @@ async def test_settings_that_change_no_curve_may_change_when_it_goes_on(tmp_path
         run = run_of(workspace, ended(events).run_id)
         assert run.state == "done"
         assert read_config(folder(workspace, tmp_path / "home", run))["accumulate"] == 2
+
+
+async def test_a_pause_that_is_taken_back_at_once_loses_nothing(
+    tmp_path: Path, curve: dict[int, float]
+) -> None:
+    control = Control()
+    with colour_workspace(tmp_path, 60) as workspace:
+        job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**SHORT), None, control)
+        events = []
+        async for event in job.events():
+            events.append(event)
+            if isinstance(event, TrainingStep) and event.step == 3:
+                control.pause()
+                await asyncio.sleep(0.05)
+                control.resume()
+        assert ended(events).state == "done"
+        assert losses(run_of(workspace, ended(events).run_id)) == curve
+
+
+async def test_a_paused_run_can_be_cancelled(tmp_path: Path) -> None:
+    control = Control()
+    with colour_workspace(tmp_path, 60) as workspace:
+        job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**LONG), None, control)
+        events = []
+        async for event in job.events():
+            events.append(event)
+            if isinstance(event, TrainingStep) and event.step == 3:
+                control.pause()
+                asyncio.get_running_loop().call_later(2, job.cancel)
+        assert (ended(events).state, ended(events).reason) == ("unfinished", "cancelled by the user")
+
+
+async def test_several_processes_train_together_and_obey_a_stop(tmp_path: Path) -> None:
+    settings = tiny(**LONG, device="cpu", batch_size=4)
+    control = Control()
+    with colour_workspace(tmp_path, 60) as workspace:
+        together = replace(settings, processes=2)
+        job = TrainJob(workspace, backends_of(tmp_path / "home"), together, None, control)
+        events = []
+        async for event in job.events():
+            events.append(event)
+            if isinstance(event, TrainingStep) and event.step == 3:
+                control.stop()
+        assert (ended(events).state, ended(events).error) == ("paused", None)
+        assert run_of(workspace, ended(events).run_id).settings["processes"] == 2
 
 
 # ---- refusals --------------------------------------------------------------------------------------------------------
