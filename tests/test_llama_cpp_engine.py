@@ -127,7 +127,11 @@ async def test_a_preempted_answer_is_the_one_it_would_have_been(tmp_path: Path) 
     path = make_tiny_gguf(tmp_path / "model.gguf")
     rng = random.Random(5)
     prompts = [words(rng, 25) for _ in range(6)]
-    requests = [Request(prompt=p, max_tokens=250, temperature=0.8, seed=n) for n, p in enumerate(prompts)]
+    long = {"type": "string", "minLength": 300, "maxLength": 400}
+    requests = [
+        Request(prompt=p, max_tokens=250, temperature=0.8, seed=n, json_schema=long)
+        for n, p in enumerate(prompts)
+    ]
     roomy, tight = small(path), small(path, ctx="768", parallel="6")
     try:
         wanted = [await roomy.complete(request) for request in requests]
