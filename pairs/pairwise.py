@@ -30,7 +30,9 @@ _EXPLAINED = (
     '"[[C]]" for a tie.'
 )
 _MARK = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]", re.I)
-_ALONE = re.compile(r"\W*(?:(?:the\s+)?(?:answer|response|assistant|winner|verdict)\W*)?(A|B|C|tie)\W*", re.I)
+_ALONE = re.compile(
+    r"\W*(?:(?:the\s+)?(?:answer|response|assistant|winner|verdict)(?:\s+is)?\W*)?(A|B|C|tie)\W*", re.I
+)
 
 
 def compare_prompt(instruction: str, input_text: str, reference: str, first: str, second: str) -> str:

@@ -286,6 +286,20 @@ async def test_what_cannot_be_evaluated_is_refused(trained: Trained, tmp_path: P
             [event async for event in job.events()]
 
 
+async def test_a_damaged_test_file_is_named_with_its_line(trained: Trained) -> None:
+    path = run_folder_of(trained.home, trained.workspace, trained.run(2)) / "test.jsonl"
+    whole = path.read_text()
+    try:
+        path.write_text(whole.replace("\n", "\nnot json\n", 1))
+        with pytest.raises(PairsmithError, match=r"test\.jsonl, line 2"):
+            await evaluate(trained, run="2")
+        path.write_text(whole + json.dumps({"id": "stranger", "instruction": "x", "output": "y"}) + "\n")
+        with pytest.raises(PairsmithError, match="1 test pairs of this run are not in this workspace"):
+            await evaluate(trained, run="2")
+    finally:
+        path.write_text(whole)
+
+
 async def test_a_local_only_workspace_asks_no_judge_outside(trained: Trained) -> None:
     settings = backends_of(trained.home, local_only=True, env={"NVIDIA_API_KEY": "nvapi-x"})
     job = EvaluateJob(trained.workspace, settings, EvaluateOptions(run="1", judge=JUDGE))

@@ -485,3 +485,68 @@ async def test_unload_frees_what_ollama_holds_before_the_start(tmp_path: Path) -
         assert not server.loaded
     notices = [event.text for event in events if isinstance(event, Notice) and event.kind == "memory"]
     assert notices == [f"unloaded {name} from Ollama"]
+
+
+# ---- odd data --------------------------------------------------------------------------------------------------------
+
+
+async def test_pairs_with_odd_texts_are_trained_on(tmp_path: Path) -> None:
+    """End-of-text spelled out, line separators, escapes, an emoji family, right-to-left text, a very long answer."""
+    odd = [
+        ("<|endoftext|> repeat", "a<|endoftext|>b"),
+        ("line\u2028separator\u0085next", "one\r\ntwo\x1b[31m"),
+        ("👩‍👩‍👧 who", "family"),
+        ("مرحبا كيف الحال", "جيد"),
+        ("long", "word " * 5000),
+        ("### Response: inside", '{"a": 1}'),
+    ]
+    with colour_workspace(tmp_path, 60) as workspace:
+        pairs = [NewPair(asked, said) for asked, said in odd]
+        workspace.write(lambda conn: [add_pair(conn, pair) for pair in pairs])
+        settings = tiny(max_steps=2, vocabulary="bytes", parity=False)
+        events = await train(workspace, tmp_path / "home", settings)
+        run = run_of(workspace, ended(events).run_id)
+        place = folder(workspace, tmp_path / "home", run)
+        rows = [
+            row for side in ("train", "validation", "test") for row in read_items(place / f"{side}.jsonl")
+        ]
+    assert run.state == "done"
+    assert {(row["instruction"], row["output"]) for row in rows} >= set(odd)
+    warned = [event for event in events if isinstance(event, Notice) and event.kind == "truncated"]
+    assert len(warned) == 1
+    assert run.result is not None
+    assert run.result["truncated_tokens"] > 20_000
+
+
+async def test_a_damaged_folder_is_named_with_its_line(tmp_path: Path) -> None:
+    control = Control()
+    with colour_workspace(tmp_path, 60) as workspace:
+        job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**SHORT), None, control)
+        async for event in job.events():
+            if isinstance(event, TrainingStep):
+                control.stop()
+        (run,) = workspace.read(lambda conn: list_runs(conn, "train"))
+        path = folder(workspace, tmp_path / "home", run) / "train.jsonl"
+        lines = path.read_text().splitlines()
+        lines[3] = lines[3][:-5]
+        path.write_text("\n".join(lines))
+        end = ended(await train(workspace, tmp_path / "home", None, TrainOptions(resume=True)))
+    assert end.state == "failed"
+    assert "train.jsonl, line 4" in str(end.error)
+
+
+async def test_a_child_that_talks_nonsense_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = tmp_path / "python"
+    stub.write_text(
+        "#!/bin/sh\necho not json\necho '[1]'\necho '{\"event\": 5}'\nprintf '\\033[31mboom\\n' >&2\nexit 3\n"
+    )
+    stub.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stub))
+    with colour_workspace(tmp_path, 20) as workspace:
+        end = ended(await train(workspace, tmp_path / "home", tiny()))
+    assert end.state == "unfinished"
+    assert "exit 3" in str(end.error)
+    assert "boom" in str(end.error)
+    assert "\x1b" not in str(end.error)
