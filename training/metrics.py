@@ -66,7 +66,9 @@ def corpus_bleu_interval(
         total = table[generator.integers(0, len(table), len(table))].sum(axis=0)
         length, reference, *counts = (int(number) for number in total)
         half = len(counts) // 2
-        values.append(BLEU.compute_bleu(counts[:half], counts[half:], length, reference).score)
+        # smoothed as corpus_score does it: its default here is not to
+        smoothing = (metric.smooth_method, metric.smooth_value)
+        values.append(BLEU.compute_bleu(counts[:half], counts[half:], length, reference, *smoothing).score)
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
