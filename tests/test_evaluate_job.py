@@ -373,3 +373,24 @@ async def test_a_base_that_cannot_be_had_is_said_and_the_rest_is_measured(traine
         assert any("base model is not measured" in e.text for e in events if isinstance(e, Notice))
     finally:
         replace_config(folder, {key: value for key, value in config.items() if key != "version"})
+
+
+async def test_who_is_gone_in_the_middle_pays_only_for_what_was_in_flight(trained: Trained) -> None:
+    """The listener goes away (as a killed process does for the store); the same options go on with that run."""
+    async with NimServer(lambda body: "61") as server:
+        options = EvaluateOptions(run="1", judge=JUDGE, base=False, max_new_tokens=TOKENS - 2)
+        job = EvaluateJob(trained.workspace, settings_for(server, home=trained.home), options)
+        events = job.events()
+        async for event in events:
+            if isinstance(event, Evaluating) and event.what == "judging" and event.done == 10:
+                break
+        await events.aclose()  # type: ignore[attr-defined]
+        before = server.completions
+        done, _ = await evaluate(trained, server, judge=JUDGE, base=False, max_new_tokens=TOKENS - 2)
+        assert done.state == "done"
+        assert result_of(done)["judge"]["subjects"]["tuned"]["scored"] == 40
+        calls = trained.workspace.read(lambda conn: read_calls(conn, done.id))
+    assert before < 40 + 1
+    assert calls.useful == 40
+    assert calls.made == server.completions
+    assert calls.made == calls.useful + sum(calls.failed.values())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import sys
 import time
@@ -550,3 +551,29 @@ async def test_a_child_that_talks_nonsense_is_not_believed(
     assert "exit 3" in str(end.error)
     assert "boom" in str(end.error)
     assert "\x1b" not in str(end.error)
+
+
+@pytest.mark.faults
+async def test_killed_ten_times_at_random_the_curve_is_that_of_an_uninterrupted_run(
+    tmp_path: Path, curve: dict[int, float]
+) -> None:
+    draw = random.Random(7)
+    kills = 0
+    with colour_workspace(tmp_path, 60) as workspace:
+        options = TrainOptions()
+        while True:
+            job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**SHORT), options)
+            options = TrainOptions(resume=True)
+            kill_after = draw.randrange(1, 12) if kills < 10 else 10**6
+            events = []
+            async for event in job.events():
+                events.append(event)
+                if isinstance(event, TrainingStep):
+                    kill_after -= 1
+                    if kill_after == 0 and job.pid is not None:
+                        kills += 1
+                        os.kill(job.pid, signal.SIGKILL)
+            if ended(events).state == "done":
+                break
+        assert losses(run_of(workspace, ended(events).run_id)) == curve
+        assert kills >= 5
