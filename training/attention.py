@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .batches import Packed
+from .batches import Packed, fold
 
 SHORT = 256
 """Longer examples go to torch's own attention: this one holds all weights at once."""
@@ -48,7 +48,7 @@ class _Short(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         q, k, v, weights = ctx.saved_tensors
         batch, heads = ctx.batch, ctx.heads
-        count, length, shared = batch.examples, batch.longest, batch.shared
+        count, length = batch.examples, batch.longest
         width = gradient.shape[1]
         each = width // heads
         padded = gradient.new_zeros(count * length, width).index_copy_(0, batch.to_packed, gradient)
@@ -64,12 +64,7 @@ class _Short(torch.autograd.Function):
             .permute(1, 3, 0, 2, 4)
             .reshape(count * length, 3 * width)
         )
-        packed = cells.index_select(0, batch.to_packed)
-        if shared:
-            # the common beginning was shown once per example
-            beginnings = cells.view(count, length, 3 * width)[:, :shared]
-            packed[:shared] = beginnings.sum(0, dtype=torch.float32).to(packed.dtype)
-        return packed, None, None
+        return fold(cells, batch), None, None
 
 
 def short(qkv: torch.Tensor, batch: Packed, heads: int) -> torch.Tensor:

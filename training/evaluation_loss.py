@@ -48,13 +48,9 @@ def _batch_sums(model: GPT2, batch: list[Example]) -> list[tuple[float, int]]:
         return [(0.0, 0)] * len(batch)
     with torch.no_grad():
         _, losses = forward.losses(model, packed)
-    packed, losses = packed.to(torch.device("cpu")), losses.cpu()
-    # a label of the shared beginning belongs to every example
-    common = packed.weights > 1 if packed.shared else torch.zeros_like(packed.weights, dtype=torch.bool)
-    rows = packed.to_packed[packed.label_rows] // packed.longest
-    own = torch.zeros(len(batch), dtype=torch.float64)
-    own.index_add_(0, rows[~common], losses[~common].double())
-    total = own + losses[common].double().sum()
+    packed, losses = packed.to(torch.device("cpu")), losses.cpu().double()
+    total = torch.zeros(len(batch), dtype=torch.float64)
+    total.index_add_(0, packed.every_example, losses[packed.every_label])
     return [(float(total[index]), example.labels) for index, example in enumerate(batch)]
 
 

@@ -20,19 +20,22 @@ def losses(model: GPT2, batch: Packed, divisor: float | None = None) -> tuple[to
 
 
 def hidden(model: GPT2, batch: Packed) -> torch.Tensor:
-    """The normalised last hidden states of the label rows, [rows, width], fp32."""
+    """The normalised last hidden states of the label rows, [labels, width], fp32."""
     x = _dropped(model, ops.embed(model, batch.ids, batch.positions))
     last = model.shape.layers - 1
-    rows = None if len(batch.label_rows) == len(batch.ids) else batch.label_rows
+    # where few rows have a label, what follows the last attention is computed for those alone
+    few = len(batch.label_rows) < len(batch.ids)
     for layer in range(model.shape.layers):
-        x = _block(model, f"h.{layer}", x, batch, rows if layer == last else None)
+        rows = batch.label_rows if few and layer == last else None
+        x = _block(model, f"h.{layer}", x, batch, rows)
+    if not few:
+        x = x.index_select(0, batch.label_rows)
     return ops.norm(model, "ln_f", x)
 
 
 def _block(model: GPT2, name: str, x: torch.Tensor, batch: Packed, rows: torch.Tensor | None) -> torch.Tensor:
     mixed = _attention(model, name, ops.norm(model, f"{name}.ln_1", x), batch)
     if rows is not None:
-        # after the last attention only the rows with a label matter
         mixed, x = mixed.index_select(0, rows), x.index_select(0, rows)
     x = x + _dropped(model, ops.linear(model, f"{name}.attn.c_proj", mixed))
     wide = ops.linear(model, f"{name}.mlp.c_fc", ops.norm(model, f"{name}.ln_2", x))
@@ -45,9 +48,7 @@ def _attention(model: GPT2, name: str, x: torch.Tensor, batch: Packed) -> torch.
     qkv = ops.linear(model, f"{name}.attn.c_attn", x)
     if batch.longest <= attention.SHORT and qkv.device.type == "cpu":
         return attention.short(qkv, batch, shape.heads)
-    padded = ops.pad(
-        qkv, batch.to_padded, batch.to_packed, (batch.examples, batch.longest, batch.shared)
-    ).view(batch.examples, batch.longest, 3, shape.heads, shape.head_width)
+    padded = ops.pad(qkv, batch).view(batch.examples, batch.longest, 3, shape.heads, shape.head_width)
     q, k, v = (padded[:, :, part].transpose(1, 2) for part in range(3))
     mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     flat = mixed.transpose(1, 2).reshape(batch.examples * batch.longest, shape.width)
@@ -62,17 +63,24 @@ def logits(model: GPT2, ids: torch.Tensor) -> torch.Tensor:
     """fp32 logits [examples, length, vocabulary] of rows of token ids, without gradients."""
     examples, length = ids.shape
     cells = torch.arange(examples * length, device=ids.device)
+    none = cells[:0]
     batch = Packed(
         ids=ids.flatten(),
         positions=torch.arange(length, device=ids.device).repeat(examples),
-        shared=0,
         examples=examples,
         longest=length,
+        shared=0,
         to_padded=cells,
         to_packed=cells,
+        again_cells=none,
+        again_rows=none,
+        again_places=none,
         label_rows=cells,
+        label_cells=cells,
         targets=cells,
         weights=cells,
+        every_label=none,
+        every_example=none,
         labels=examples * length,
         tokens=examples * length,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from .batches import Packed, fold
 from .model import GPT2
 
 ROWS_AT_ONCE = 1024
@@ -115,29 +116,19 @@ class _Pad(torch.autograd.Function):
     """Packed rows to the padded layout; backward gathers instead of scattering."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, to_padded: torch.Tensor, to_packed: torch.Tensor, shape: Any
-    ) -> Any:
-        ctx.save_for_backward(to_packed)
-        ctx.shape = shape
-        return x.index_select(0, to_padded)
+    def forward(ctx: Any, x: torch.Tensor, batch: Packed) -> torch.Tensor:
+        ctx.batch = batch
+        return x.index_select(0, batch.to_padded)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        (to_packed,) = ctx.saved_tensors
-        examples, longest, shared = ctx.shape
-        packed = gradient.index_select(0, to_packed)
-        if shared:
-            cells = gradient.view(examples, longest, -1)[:, :shared]
-            packed[:shared] = cells.sum(0, dtype=torch.float32).to(packed.dtype)
-        return packed, None, None, None
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return fold(gradient, ctx.batch), None
 
 
-def pad(
-    x: torch.Tensor, to_padded: torch.Tensor, to_packed: torch.Tensor, shape: tuple[int, int, int]
-) -> Any:
-    """Rows [tokens, width] in the padded layout [examples * longest, width]; `shape` is (examples, longest, shared)."""
-    return _Pad.apply(x, to_padded, to_packed, shape)
+def pad(x: torch.Tensor, batch: Packed) -> torch.Tensor:
+    """Rows [tokens, width] in the padded layout [examples * longest, width]."""
+    padded: torch.Tensor = _Pad.apply(x, batch)
+    return padded
 
 
 class _Loss(torch.autograd.Function):

@@ -276,23 +276,27 @@ def _fetch(chosen: argparse.Namespace, printer: Printer, _control: Control) -> i
 
 
 def _interval(chosen: argparse.Namespace, printer: Printer, _control: Control) -> int:
-    from . import statistics
-
     try:
         values = json.loads(sys.stdin.read())
-        first = [float(number) for number in values["a"]]
-        second = [float(number) for number in values["b"]] if values.get("b") is not None else None
-    except (ValueError, KeyError, TypeError) as error:
+        many = values.get("many")
+        found = {name: _compared(name, numbers) for name, numbers in (many or {"stdin": values}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError("config", f'stdin: not {{"a": [numbers], "b": [numbers]}}: {error}') from error
-    if second is not None and len(second) != len(first):
-        raise TrainingError("config", f"stdin: {len(first)} numbers in a, {len(second)} in b")
+    return _done(chosen, printer, **({"many": found} if many is not None else found["stdin"]))
+
+
+def _compared(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    from . import statistics
+
+    first = [float(number) for number in values["a"]]
+    second = [float(number) for number in values["b"]] if values.get("b") is not None else None
     fields: dict[str, Any] = {"a": statistics.interval(first).as_json()}
     if second is not None:
-        fields |= {
-            "b": statistics.interval(second).as_json(),
-            "paired": statistics.paired(first, second).as_json(),
-        }
-    return _done(chosen, printer, **fields)
+        if len(second) != len(first):
+            raise TrainingError("config", f"{name}: {len(first)} numbers in a, {len(second)} in b")
+        fields["b"] = statistics.interval(second).as_json()
+        fields["paired"] = statistics.paired(first, second).as_json()
+    return fields
 
 
 def _report(chosen: argparse.Namespace, printer: Printer, _control: Control) -> int:
