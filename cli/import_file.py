@@ -1,13 +1,14 @@
-"""Take pairs from a file: Alpaca JSON or JSONL (the response may also be called 'response' or 'responses'), or an
-export of Pairsmith. All or nothing on the disk; what is refused is reported by line."""
+"""Take pairs from a file: Alpaca, Dolly, chat messages, ShareGPT, prompt and completion, preferences or seed tasks, as
+JSON, JSONL, CSV, TSV or Parquet; a folder of datasets; another workspace; any SQLite database. All or nothing on the
+disk; what is refused is reported by line."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import asdict
 
 from pairsmith.backends.text import one_line
-from pairsmith.pairs.import_formats import NAMES
+from pairsmith.pairs.import_formats import MAPPED, NAMES
 from pairsmith.pairs.importing import FileImport, import_file
 
 from .arguments import add_workspace, path
@@ -19,6 +20,7 @@ from .stopping import graceful
 EXAMPLE = """
 pairsmith import git.pairsmith instruction-data.json
 pairsmith import git.pairsmith more.jsonl --preview
+pairsmith import git.pairsmith faq.csv --column instruction=Question --column output=Answer
 """
 _SHOWN = 20
 
@@ -26,11 +28,27 @@ _SHOWN = 20
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     add_workspace(parser)
-    parser.add_argument("file", metavar="FILE", type=path)
+    parser.add_argument("file", metavar="FILE", type=path, help="the file, or a folder that datasets saved")
     parser.add_argument("--format", choices=NAMES, default="auto", help="what the file is (auto: look at it)")
     parser.add_argument("--preview", action="store_true", help="only report; change nothing")
     parser.add_argument("--strict", action="store_true", help="import nothing where a single row is refused")
     parser.add_argument("--skip-malformed", action="store_true", help="leave out lines that are not JSON")
+    parser.add_argument(
+        "--column",
+        action="append",
+        type=_column,
+        default=[],
+        metavar="FIELD=NAME",
+        help="what instruction, input or output is called in the file (may be repeated)",
+    )
+    parser.add_argument("--table", metavar="NAME", help="which table of a SQLite database")
+
+
+def _column(text: str) -> tuple[str, str]:
+    field, mark, name = text.partition("=")
+    if not mark or field not in MAPPED or not name:
+        raise ArgumentTypeError(f"not one of {', '.join(f'{field}=NAME' for field in MAPPED)}")
+    return field, name
 
 
 def run(arguments: Namespace) -> int:
@@ -47,6 +65,8 @@ def run(arguments: Namespace) -> int:
             strict=arguments.strict,
             skip_malformed=arguments.skip_malformed,
             preview=arguments.preview,
+            columns=dict(arguments.column),
+            table=arguments.table,
             progress=bar.update,
             check=stop.check,
         )
@@ -74,6 +94,7 @@ def _lines(report: FileImport, arguments: Namespace) -> list[str]:
         )
     if report.without_response:
         lines.append(f"{counted(report.without_response, 'row')} with an empty response")
+    lines += report.notes
     if report.refused:
         lines.append(f"{counted(report.refused, 'row')} refused:")
         lines += [f"  {one_line(str(refusal), 300)}" for refusal in report.refusals[:_SHOWN]]

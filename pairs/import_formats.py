@@ -1,85 +1,117 @@
-"""The shapes of rows that can be imported, and which format a file is in.
-
-A format is an entry of `FORMATS`: how its pieces are read, and how a piece becomes an `ImportRow`.
-"""
+"""Which format a file is in, and how its rows are read: every format is an entry of `FORMATS`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pairsmith.backends.text import one_line
 
+from .errors import UsageError
+from .import_csv import looks_like_csv, read_csv
+from .import_shapes import SHAPES, Shape, Unusable, alpaca_row, any_rows
+from .import_tables import is_datasets, read_datasets, read_parquet
+from .import_workspace import is_database, is_ours, read_database, read_workspace
 from .json_stream import BadPiece, MalformedFile, Piece, first_byte, read_array, read_lines
-from .store.import_rows import ImportRow
 
-RESPONSE_NAMES = ("output", "response", "responses")
-"""What the response is called in files: the first that a row has counts."""
-_OWN = frozenset({"instruction", "input", *RESPONSE_NAMES})
-_MAX_EXTRA = 1_000_000
+__all__ = ["FORMATS", "MAPPED", "NAMES", "Format", "Unusable", "alpaca_row", "find_format", "mapped"]
 
-
-class Unusable(ValueError):
-    """A row that cannot be a pair; the message says why."""
+Pieces = Callable[[Path], Iterator[Piece | BadPiece]]
+MAPPED = ("instruction", "input", "output")
+"""What a column can be taken for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to read a file. `pieces` may raise MalformedFile and OSError, `row` Unusable."""
+    """A way to read a file. `pieces` may raise PairsmithError and OSError, `rows` Unusable. `unit`: what is counted."""
 
     name: str
-    pieces: Callable[[Path], Iterator[Piece | BadPiece]]
-    row: Callable[[Mapping[str, Any], int], ImportRow]
+    pieces: Pieces
+    rows: Shape = any_rows
+    unit: str = "line"
 
 
-def find_format(path: Path, name: str = "auto") -> Format:
+FORMATS: dict[str, Format] = {
+    "json": Format("json", read_array),
+    "jsonl": Format("jsonl", read_lines),
+    "csv": Format("csv", read_csv),
+    "tsv": Format("tsv", partial(read_csv, delimiter="\t")),
+    "parquet": Format("parquet", read_parquet, unit="row"),
+    "hf": Format("hf", read_datasets, unit="row"),
+    "workspace": Format("workspace", read_workspace, unit="pair"),
+    "sqlite": Format("sqlite", read_database, unit="row"),
+}
+NAMES = ("auto", *SHAPES, *FORMATS)
+"""What `--format` takes: a shape of rows (in whichever kind of file), or a kind of file (with whichever shape)."""
+
+
+def find_format(
+    path: Path, name: str = "auto", columns: Mapping[str, str] | None = None, table: str | None = None
+) -> Format:
     """The format of this name, or with "auto" the one that the file's beginning shows.
 
-    Raises MalformedFile for an empty file and for what is none of ours; OSError.
+    `columns`: what a pair's field is called in the file; `table`: which one of a database. Raises MalformedFile for an
+    empty file and for what is none of ours; UsageError; OSError.
     """
+    found = _container(path) if name == "auto" or name in SHAPES else FORMATS[name]
+    if name in SHAPES:
+        found = replace(found, rows=SHAPES[name])
+    if found.name in ("json", "jsonl") and not path.is_dir() and not first_byte(path):
+        raise MalformedFile(f"{one_line(path.name)} is empty", "Nothing was imported", line=1)
+    if found.name == "sqlite":
+        wanted = [frozenset(columns.values())] if columns else None
+        found = replace(found, pieces=partial(read_database, wanted=wanted, table=table))
+    elif table is not None:
+        raise UsageError("only a database has tables", "Leave --table out")
+    if columns:
+        found = replace(found, rows=partial(mapped, columns=columns))
+    return found
+
+
+def mapped(value: Mapping[str, Any], line: int, *, columns: Mapping[str, str]) -> Sequence[Any]:
+    """A row whose fields have other names. Raises Unusable."""
+    row = dict(value)
+    given = {}
+    for field, column in columns.items():
+        if column not in row:
+            names = ", ".join(one_line(name, 40) for name in list(value)[:12])
+            raise Unusable(f"there is no column {one_line(column, 60)!r} (there are: {names})")
+        item = value[column]
+        row.pop(column)
+        # A number is a fine answer; what it looked like in the file is lost there already.
+        given[field] = str(item) if isinstance(item, (int, float)) and not isinstance(item, bool) else item
+    return [alpaca_row({**row, **given}, line)]
+
+
+def _container(path: Path) -> Format:
+    """What kind of file (or folder) this is, by what it begins with."""
     shown = one_line(path.name)
+    if path.is_dir():
+        if not is_datasets(path):
+            raise MalformedFile(f"{shown} is a folder, and none that datasets saved", "Name a file in it")
+        return FORMATS["hf"]
+    if is_database(path):
+        return FORMATS["workspace" if is_ours(path) else "sqlite"]
+    with path.open("rb") as file:
+        if file.read(4) == b"PAR1":
+            return FORMATS["parquet"]
     byte = first_byte(path)
     if not byte:
         raise MalformedFile(f"{shown} is empty", "Nothing was imported", line=1)
-    if name == "auto":
-        if byte not in (b"[", b"{"):
-            raise MalformedFile(
-                f"{shown}, line {_first_line(path)}: this is neither a JSON array nor JSON lines",
-                "Give an Alpaca JSON or JSONL file, or an export of Pairsmith",
-                line=1,
-            )
-        return FORMATS["json" if byte == b"[" else "jsonl"]
-    if name == "alpaca":
-        return FORMATS["json" if byte == b"[" else "jsonl"]
-    return FORMATS[name]
-
-
-def alpaca_row(value: Mapping[str, Any], line: int) -> ImportRow:
-    """Instruction, optional input and a response under any of its names; of our own export also topic, verdict and
-    scores. Everything else is kept beside the pair."""
-    instruction = _text(value, "instruction")
-    if instruction is None:
-        raise Unusable("there is no 'instruction'")
-    if not instruction.strip():
-        raise Unusable("the instruction is empty")
-    name = next((n for n in RESPONSE_NAMES if value.get(n) is not None), None)
-    if name is None:
-        raise Unusable("there is no 'output' (or 'response', 'responses')")
-    own = _own_fields(value)
-    used = {"instruction", "input", name, *own}
-    extra = {key: item for key, item in value.items() if key not in used}
-    if len(json.dumps(extra)) > _MAX_EXTRA:
-        raise Unusable(f"the other fields hold more than {_MAX_EXTRA // 1_000_000} MB")
-    return ImportRow(
-        instruction=instruction,
-        output=_response(value, name),
-        input=_text(value, "input") or "",
-        line=line,
-        extra=extra or None,
-        **{field: item for field, item in own.items() if field != "decided_by" and field != "id"},
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        if byte == b"[":
+            return FORMATS["json"]
+        if byte == b"{":
+            return FORMATS["jsonl"]
+    if looks_like_csv(path):
+        return FORMATS["tsv" if path.suffix.lower() == ".tsv" else "csv"]
+    raise MalformedFile(
+        f"{shown}, line {_first_line(path)}: this is neither a JSON array nor JSON lines, nor anything else known",
+        "Give JSON, JSONL, CSV, TSV, Parquet, a folder of datasets or a workspace; --format says which",
+        line=1,
     )
 
 
@@ -89,65 +121,3 @@ def _first_line(path: Path) -> int:
             if line.strip():
                 return number
     return 1
-
-
-def _text(value: Mapping[str, Any], name: str) -> str | None:
-    item = value.get(name)
-    if item is not None and not isinstance(item, str):
-        raise Unusable(f"'{name}' is {_kind(item)}, not a text")
-    return item
-
-
-def _response(value: Mapping[str, Any], name: str) -> str:
-    item = value[name]
-    if isinstance(item, list) and name == "responses":
-        if len(item) != 1:
-            raise Unusable(f"'{name}' holds {len(item)} texts, not one")
-        item = item[0]
-    if not isinstance(item, str):
-        raise Unusable(f"'{name}' is {_kind(item)}, not a text")
-    return item
-
-
-def _own_fields(value: Mapping[str, Any]) -> dict[str, Any]:
-    """What only our own export says; nothing where a file of somebody else uses the same names differently."""
-    if not (
-        isinstance(value.get("id"), str) and "decided_by" in value and isinstance(value.get("topic"), list)
-    ):
-        return {}
-    found: dict[str, Any] = {"id": value["id"], "decided_by": value["decided_by"]}
-    if all(isinstance(name, str) for name in value["topic"]):
-        found["topic"] = tuple(value["topic"])
-    verdict, by = value.get("verdict"), value["decided_by"]
-    if verdict in ("accepted", "rejected") and by in ("human", "rule"):
-        found["verdict"] = verdict
-        if by == "rule":
-            rule = value.get("rule")
-            found["rule"] = rule if isinstance(rule, str) and rule else "imported"
-    elif verdict == "undecided":
-        found["verdict"] = None
-    scores = value.get("scores")
-    if isinstance(scores, dict):
-        found["scores"] = {
-            judge: {name: float(score) for name, score in given.items() if _is_score(score)}
-            for judge, given in scores.items()
-            if isinstance(given, dict)
-        }
-    return found
-
-
-def _is_score(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e300
-
-
-def _kind(value: Any) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return "null" if value is None else names.get(type(value), "something else")
-
-
-FORMATS: dict[str, Format] = {
-    "json": Format("json", read_array, alpaca_row),
-    "jsonl": Format("jsonl", read_lines, alpaca_row),
-}
-NAMES = ("auto", "alpaca", *FORMATS)
-"""What `--format` takes."""

@@ -7,14 +7,16 @@ A file that is broken as a whole changes nothing. A row that cannot be a pair is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pairsmith.backends.text import one_line
 
-from .errors import PairsmithError
-from .import_formats import Format, Unusable, find_format
+from .errors import PairsmithError, UsageError
+from .export_formats import is_formula
+from .import_formats import MAPPED, Format, Unusable, find_format
+from .import_tables import datasets_files
 from .json_stream import BadPiece, MalformedFile, Piece
 from .store.driver import sqlite3
 from .store.import_rows import BatchInfo, ImportReport, ImportRow, import_pairs
@@ -30,9 +32,11 @@ class Refusal:
     line: int | None
     element: int | None
     reason: str
+    unit: str = "line"
+    """What `line` counts: lines of text, rows of columns, pairs of a workspace."""
 
     def __str__(self) -> str:
-        where = f"line {self.line}" + (f" (element {self.element})" if self.element else "")
+        where = f"{self.unit} {self.line}" + (f" (element {self.element})" if self.element else "")
         return f"{where}: {self.reason}"
 
 
@@ -52,6 +56,8 @@ class FileImport:
     """Added or duplicate rows whose response is empty."""
     duplicate_lines: tuple[tuple[int | None, int], ...]
     preview: bool = False
+    notes: tuple[str, ...] = ()
+    """What was noticed: conversations of which only the first exchange was taken, cells like formulas."""
 
 
 class _PreviewOnly(Exception):
@@ -71,6 +77,8 @@ class _Reading:
     check: Callable[[], None]
     refused: int = 0
     without_response: int = 0
+    shortened: int = 0
+    formulas: int = 0
     refusals: list[Refusal] = field(default_factory=list)
 
     def rows(self) -> Iterator[ImportRow]:
@@ -82,24 +90,43 @@ class _Reading:
             if isinstance(piece, BadPiece):
                 self._refuse(piece, piece.reason, malformed=piece.syntax)
                 continue
-            row = self._row(piece)
-            if row is not None:
-                self.without_response += not row.output.strip()
+            for row in self._rows(piece):
+                self._look_at(row)
                 yield row
         self.check()
 
-    def _row(self, piece: Piece) -> ImportRow | None:
+    def _rows(self, piece: Piece) -> Sequence[ImportRow]:
         if not isinstance(piece.value, dict):
             self._refuse(piece, "not an object with instruction and response")
-            return None
+            return ()
         try:
-            return self.format.row(piece.value, piece.line)
+            return self.format.rows(piece.value, piece.line)
         except Unusable as error:
             self._refuse(piece, str(error))
-            return None
+            return ()
+
+    def _look_at(self, row: ImportRow) -> None:
+        self.without_response += not row.output.strip()
+        self.shortened += row.extra is not None and "more_turns" in row.extra
+        if self.format.name in ("csv", "tsv"):
+            self.formulas += any(map(is_formula, (row.instruction, row.input, row.output)))
+
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed on the way."""
+        found = []
+        if self.shortened:
+            found.append(
+                f"{self.shortened:,} of the conversations are longer: their first exchange was taken, "
+                "the other turns are kept beside it"
+            )
+        if self.formulas:
+            found.append(
+                f"{self.formulas:,} of the rows have cells like formulas: kept as texts, computed by nothing"
+            )
+        return tuple(found)
 
     def _refuse(self, piece: Piece | BadPiece, reason: str, *, malformed: bool = False) -> None:
-        refusal = Refusal(piece.line, piece.element, reason)
+        refusal = Refusal(piece.line, piece.element, reason, self.format.unit)
         if self.strict or (malformed and not self.skip_malformed):
             advice = "Nothing was imported" + (
                 "; --skip-malformed leaves such lines out" if malformed and not self.strict else ""
@@ -118,19 +145,24 @@ def import_file(
     strict: bool = False,
     skip_malformed: bool = False,
     preview: bool = False,
+    columns: Mapping[str, str] | None = None,
+    table: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     check: Callable[[], None] = lambda: None,
 ) -> FileImport:
     """Import a file into a workspace (blocking). `progress` hears bytes done and in all; what `check` raises undoes
-    the import.
+    the import. `columns`: what "instruction", "input" and "output" are called there; `table`: which one of a database.
 
     Raises PairsmithError for a file that is missing, empty or malformed, and for one that holds no usable row.
     """
     shown = one_line(str(path))
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise PairsmithError(f"{shown} is not a file" if path.exists() else f"there is no file {shown}")
+    _check_columns(columns)
     try:
-        reading = _Reading(path, find_format(path, format), strict, skip_malformed, progress, check)
+        reading = _Reading(
+            path, find_format(path, format, columns, table), strict, skip_malformed, progress, check
+        )
         batch = BatchInfo(one_line(path.name), reading.format.name, _sha256(path, check))
 
         def work(conn: sqlite3.Connection) -> ImportReport:
@@ -153,6 +185,20 @@ def import_file(
     return _checked(_result(reading, report, preview), shown)
 
 
+def _check_columns(columns: Mapping[str, str] | None) -> None:
+    if columns:
+        if unknown := set(columns) - set(MAPPED):
+            raise UsageError(
+                f"no column can be taken for {one_line(min(unknown))}", f"Only for {', '.join(MAPPED)}"
+            )
+        if missing := {"instruction", "output"} - set(columns):
+            raise UsageError(
+                f"which column is the {min(missing)}?", "Give --column instruction=NAME --column output=NAME"
+            )
+        if len(set(columns.values())) < len(columns):
+            raise UsageError("one column is taken for two things", "Every --column needs a NAME of its own")
+
+
 def _checked(found: FileImport, shown: str) -> FileImport:
     if found.rows == 0:
         raise MalformedFile(f"{shown} holds no pairs", "Nothing was imported", line=1)
@@ -160,14 +206,14 @@ def _checked(found: FileImport, shown: str) -> FileImport:
         first = found.refusals[0]
         raise MalformedFile(
             f"no row of {shown} can be imported ({found.refused:,} refused); {first}",
-            "A row needs 'instruction' and 'output'",
+            "A row needs 'instruction' and 'output'; --column instruction=NAME says what it is called in the file",
             line=first.line,
         )
     return found
 
 
 def _result(reading: _Reading, report: ImportReport, preview: bool) -> FileImport:
-    late = [Refusal(line, None, why) for line, why in report.refused_lines]
+    late = [Refusal(line, None, why, reading.format.unit) for line, why in report.refused_lines]
     refusals = sorted([*reading.refusals, *late], key=lambda refusal: refusal.line or 0)
     return FileImport(
         format=reading.format.name,
@@ -180,13 +226,16 @@ def _result(reading: _Reading, report: ImportReport, preview: bool) -> FileImpor
         without_response=reading.without_response,
         duplicate_lines=report.duplicate_lines,
         preview=preview,
+        notes=reading.notes(),
     )
 
 
 def _sha256(path: Path, check: Callable[[], None]) -> str:
+    """Of a file, or of a folder's data files one after another."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 22):
-            check()
-            digest.update(chunk)
+    for part in datasets_files(path) if path.is_dir() else [path]:
+        with part.open("rb") as file:
+            while chunk := file.read(1 << 22):
+                check()
+                digest.update(chunk)
     return digest.hexdigest()
