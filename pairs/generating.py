@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -20,7 +19,7 @@ from pairsmith.backends.registry import Settings
 
 from .calling import Caller
 from .control import Control
-from .diversity import SAMPLE, DiversityMeter, Meters
+from .diversity import DiversityMeter
 from .doors import Doors
 from .errors import JobStopped, PairsmithError, UsageError
 from .events import Ended, Event, Notice, PairKept, Progress, Started
@@ -29,12 +28,12 @@ from .generation_plan import GenerateSettings, Plan, TopicState, begin_or_contin
 from .judge_calls import JudgeCalls
 from .ledger import read_ledger
 from .limits import Budget, LimitReached, Limits
-from .mending import is_mendable, mend_of, mended_extra, to_be_mended
+from .mending import mend_of
+from .metering import Metering
 from .methods import Method, Response, Tools
-from .normalise import pair_key
 from .quota import list_size, move_rest
 from .recipes import Recipe, Stage, read_recipe
-from .refining import rewrite
+from .refining import Refiner
 from .rubrics import Rubric, load_rubric
 from .seed_checks import check_method
 from .self_instruct import SelfInstruct
@@ -55,11 +54,6 @@ from .store.workspace import Workspace
 from .topic_tree import TopicTree
 
 _PROGRESS_EVERY_S = 0.25
-_METERS_EVERY_S = 1.0
-_METERED = 20_000
-"""Newest instructions of earlier runs that the meters begin with."""
-_NEIGHBOURS = 10
-"""Instructions of one list whose nearest neighbour is looked for; fewer in a large pool, where that takes longer."""
 _MOST_TASKS = 64
 _MOST_UNANSWERED = 50
 """So many responses lost one after the other, and the run stops: more of the same would only cost."""
@@ -120,11 +114,9 @@ class GenerateJob:
         self._unanswered = 0
         self._unpassed = 0
         self._judging: list[tuple[Candidate | None, int]] = []
-        self._mended: set[bytes] = set()
-        self._meter = DiversityMeter()
-        self._meters: Meters | None = None
-        self._metered_at = 0.0
         self._last_progress = 0.0
+        self._meter = DiversityMeter()
+        self._metering = Metering(self._meter)
 
     async def events(self) -> AsyncIterator[Event]:
         """Run the job and tell of it; the last event is `Ended`. Raises PairsmithError where it could not begin."""
@@ -242,6 +234,7 @@ class GenerateJob:
         )
         self._topics = self._plan.topics
         self._sieve = Sieve(recipe, self._wanted.method, inputs=self._method.inputs)
+        self._refiner = Refiner(self._tools, self._sieve, self._sifting, wanted=self._wanted.refine)
         await asyncio.to_thread(self._learn_known)
         await self._revive()
         self._judging = [(candidate, _pair_of(candidate)) for candidate in self._plan.unjudged]
@@ -253,18 +246,16 @@ class GenerateJob:
 
     def _learn_known(self) -> None:
         conn = self._workspace.connect()
-        newest: deque[str] = deque(maxlen=_METERED)
         try:
-            self._sieve.know(_noting(candidate_rows.known_instructions(conn), newest))
+            self._sieve.know(self._metering.noting(candidate_rows.known_instructions(conn)))
             if self._wanted.refine:
-                self._mended.update(pair_key(*row) for row in candidate_rows.sent_to_be_mended(conn))
+                self._refiner.know(candidate_rows.sent_to_be_mended(conn))
         finally:
             conn.close()
-        for topic in self._topics.values():
-            for candidate in topic.waiting:
-                self._sieve.readmit(candidate.instruction, candidate.input)
-                newest.append(candidate.instruction)
-        self._meter.add_all(newest)
+        waiting = [candidate for topic in self._topics.values() for candidate in topic.waiting]
+        for candidate in waiting:
+            self._sieve.readmit(candidate.instruction, candidate.input)
+        self._metering.begin(candidate.instruction for candidate in waiting)
 
     async def _revive(self) -> None:
         """Instructions that earlier runs paid for and did not need come first, sifted like new ones."""
@@ -393,73 +384,23 @@ class GenerateJob:
         return self._recipe.tasks if self._wanted.method == "self-instruct" else self._recipe.instructions
 
     def _sift(self, drafts: Sequence[Draft]) -> list[NewCandidate]:
-        """Sift and meter (blocking)."""
+        """Sift and count (blocking)."""
         sifted = self._sieve.sift(drafts)
-        admitted = [new for new in sifted if new.loss is None]
-        self._meter.add_all(new.instruction for new in admitted)
-        for new in admitted[
-            : max(1, min(_NEIGHBOURS, _NEIGHBOURS * SAMPLE * 10 // max(1, len(self._sieve))))
-        ]:
-            nearest = self._sieve.nearest(new.instruction, new.input)
-            if nearest is not None:
-                self._meter.note_nearest(nearest)
-        return [self._mending(new) for new in sifted] if self._wanted.refine else sifted
-
-    def _mending(self, new: NewCandidate) -> NewCandidate:
-        """What can be mended waits for that instead of being lost; the same text only once."""
-        key = pair_key(new.instruction, new.input)
-        if new.loss is None or key in self._mended:
-            return new
-        changed = to_be_mended(new)
-        if changed is not new:
-            self._mended.add(key)
-        return changed
+        self._metering.count(sifted, self._sieve)
+        return [self._refiner.mark(new) for new in sifted]
 
     async def _mend(self, topic: TopicState, candidate: Candidate) -> None:
         """Have an instruction rewritten once, and look at it again."""
-        rule = mend_of(candidate)
         try:
-            rewriting = await rewrite(self._tools, candidate)
-        except BackendError as error:
-            topic.busy -= 1
-            detail = f"the rewriting failed: {error.kind}"
-            await self._workspace.awrite(
-                lambda conn: candidate_rows.lose_rewritten(conn, candidate.id, f"filtered: {rule}", detail)
-            )
-            return
+            mended = await self._refiner.mend(candidate)
         except BaseException:
-            topic.busy -= 1
             topic.mending.appendleft(candidate)
             raise
-        if not rewriting.text:
+        finally:
             topic.busy -= 1
-
-            def give_up(conn: sqlite3.Connection) -> None:
-                rewriting.answered.close(conn, "no rewriting")
-                detail = "the model did not rewrite it"
-                candidate_rows.lose_rewritten(conn, candidate.id, f"filtered: {rule}", detail)
-
-            await self._workspace.awrite(give_up)
-            return
-        extra = mended_extra(candidate)
-        async with self._sifting:
-            (fresh,) = await asyncio.to_thread(self._sieve.sift, [Draft(rewriting.text, candidate.input)])
-
-            def store(conn: sqlite3.Connection) -> None:
-                rewriting.answered.close(conn)
-                if fresh.loss is None:
-                    candidate_rows.rewritten(conn, candidate.id, fresh.instruction, extra)
-                    return
-                detail = f"rewritten for {rule}: {fresh.instruction[:500]}"
-                candidate_rows.lose_rewritten(conn, candidate.id, fresh.loss, detail)
-
-            await self._workspace.awrite(store)
-        topic.busy -= 1
-        if fresh.loss is None:
-            attempts = candidate.attempts + 1
-            topic.waiting.append(
-                replace(candidate, instruction=fresh.instruction, extra=extra, attempts=attempts)
-            )
+        if mended is not None:
+            self._meter.add(mended.instruction)
+            topic.waiting.append(mended)
 
     async def _store_list(
         self,
@@ -537,8 +478,8 @@ class GenerateJob:
             topic.busy -= 1
             topic.waiting.appendleft(candidate)
             raise
-        if self._may_be_sent_back(candidate, response.loss):
-            await self._send_back(topic, candidate, response)
+        if await self._refiner.send_back(topic, candidate, response):
+            topic.busy -= 1
             return
         kept = self._where is None
         pair_id = await self._workspace.awrite(
@@ -556,28 +497,6 @@ class GenerateJob:
             await self._events.put(PairKept(pair_id, topic.path, candidate.instruction))
         if self._has_judge:
             self._judging.append((None if kept else candidate, pair_id))
-
-    def _may_be_sent_back(self, candidate: Candidate, loss: str | None) -> bool:
-        key = pair_key(candidate.instruction, candidate.input)
-        return (
-            self._wanted.refine and candidate.attempts == 0 and is_mendable(loss) and key not in self._mended
-        )
-
-    async def _send_back(self, topic: TopicState, candidate: Candidate, response: Response) -> None:
-        """What only the response brings to light (a missing input) can be mended too."""
-        rule = (response.loss or "").removeprefix("filtered: ")
-        extra = {**(candidate.extra or {}), "mend": rule}
-        self._mended.add(pair_key(candidate.instruction, candidate.input))
-        self._sieve.forget(candidate.instruction, candidate.input)
-
-        def store(conn: sqlite3.Connection) -> None:
-            for answered in response.open:
-                answered.close(conn, response.loss, response.detail)
-            candidate_rows.set_extra(conn, candidate.id, extra)
-
-        await self._workspace.awrite(store)
-        topic.busy -= 1
-        topic.mending.append(replace(candidate, extra=extra))
 
     def _note_unanswered(self, loss: str) -> None:
         self._unanswered += 1
@@ -695,9 +614,7 @@ class GenerateJob:
         asked = sum(a for a, _ in lists)
         recent = sum(s for _, s in lists) / asked if asked else None
         doing = {purpose: count for purpose, count in self._caller.doing.items() if count}
-        if force or self._meters is None or time.monotonic() - self._metered_at >= _METERS_EVERY_S:
-            self._meters, self._metered_at = self._meter.read(), time.monotonic()
-        await self._events.put(Progress(ledger, rows, doing, recent, self._meters))
+        await self._events.put(Progress(ledger, rows, doing, recent, self._metering.read(now=force)))
         self._last_progress = time.monotonic()
 
     async def _finish(self) -> Ended:
@@ -738,14 +655,6 @@ class GenerateJob:
                 self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text))
             )
             task.add_done_callback(lambda done: done.exception())
-
-
-def _noting(known: Iterable[tuple[str, bytes, str]], pairs: deque[str]) -> Iterator[tuple[str, bytes, str]]:
-    """The same, with the pairs' texts put aside: seeds are not what the model wrote."""
-    for row in known:
-        if row[0].startswith("p"):
-            pairs.append(row[2])
-        yield row
 
 
 def _recipe_of(conn: sqlite3.Connection) -> tuple[Recipe, str]:

@@ -15,11 +15,12 @@ from pairsmith.pairs.events import Event, PairKept, Progress
 from pairsmith.pairs.generating import GenerateJob, GenerateOptions
 from pairsmith.pairs.generation_plan import GenerateSettings
 from pairsmith.pairs.limits import Limits
+from pairsmith.pairs.recipes import load_recipe
 from pairsmith.pairs.store.seed_tasks import SeedTask, list_seed_tasks
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 
-from .brains import fresh_instruction
-from .generation import end_of, instructions, make_workspace, run_job, settings_for
+from .brains import DefectiveLists, fresh_instruction, prompt_of, reward_text
+from .generation import REWARD, end_of, instructions, make_workspace, run_job, settings_for
 from .pools import PoolModel, numbered, seeds
 from .servers.nim import Answer, NimServer
 from .test_generating import assert_unique_and_unlike
@@ -157,6 +158,65 @@ async def test_every_filter_can_be_switched_off_in_the_recipe(
         with pool_workspace(tmp_path, edit=edit) as workspace:
             _, ledger = end_of(await run_job(workspace, server, settings(2), with_seeds()))
             assert (sorted(instructions(workspace)), ledger.losses) == (sorted([text, GOOD[0]]), {})
+
+
+@pytest.mark.parametrize(("missing_input", "kept"), [("true", 1), ("false", 2)])
+async def test_a_missing_input_can_be_let_pass(missing_input: str, kept: int, tmp_path: Path) -> None:
+    task = "Summarize the following article in one sentence."
+    model = PoolModel(lists=lambda count: numbered([task, GOOD[0]]))
+    async with NimServer(brain=model) as server:
+        edit = ("missing_input = true", f"missing_input = {missing_input}")
+        with pool_workspace(tmp_path, edit=edit) as workspace:
+            options = with_seeds(limits=Limits(calls=20))
+            _, ledger = end_of(await run_job(workspace, server, settings(2), options))
+            assert ledger.kept == kept
+            assert (ledger.losses.get("filtered: missing input", 0) > 0) == (kept == 1)
+
+
+@pytest.mark.parametrize("parity", [False, True])
+async def test_in_parity_mode_the_words_alone_decide_and_else_symbols_count_too(
+    parity: bool, tmp_path: Path
+) -> None:
+    tasks = [GOOD[6], GOOD[7], "解释什么是分支", "描述如何合并提交"]
+    model = PoolModel(lists=lambda count: numbered(tasks))
+    text = load_recipe("self-instruct-chinese").text
+    text = text.replace('script = "han"', "").replace("parity = false", f"parity = {str(parity).lower()}")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text, encoding="utf-8")
+    async with NimServer(brain=chinese(model)) as server:
+        with pool_workspace(tmp_path, recipe=str(recipe)) as workspace:
+            await run_job(workspace, server, settings(4), with_seeds(limits=Limits(calls=30)))
+            assert set(instructions(workspace)) == set(tasks if not parity else [tasks[0], *tasks[2:]])
+
+
+def chinese(model: PoolModel) -> Any:
+    """The same model behind the Chinese prompts."""
+
+    def brain(body: dict[str, Any]) -> str | Answer:
+        prompt = prompt_of(body)
+        if "请再想出" in prompt:
+            assert model.lists is not None
+            return model.lists(4)
+        return "否" if "这是分类任务吗" in prompt else "输入：无\n输出：好的。"
+
+    return brain
+
+
+async def test_only_what_the_judge_lets_pass_counts(tmp_path: Path) -> None:
+    model = PoolModel(seed=4)
+    scores = DefectiveLists(passing=0.6)
+
+    def brain(body: dict[str, Any]) -> str | Answer:
+        if "reward" in body["model"]:
+            return reward_text(scores.scores(prompt_of(body)))
+        return model(body)
+
+    async with NimServer(brain=brain) as server:
+        with pool_workspace(tmp_path, judge=REWARD) as workspace:
+            wanted = settings(12, where="helpfulness >= 3")
+            ended, ledger = end_of(await run_job(workspace, server, wanted, with_seeds()))
+            assert (ended.state, ledger.kept, ledger.balance()) == ("done", 12, [])
+            assert len(instructions(workspace, verdict="rejected")) == ledger.losses["judged below"] > 0
 
 
 async def test_the_filters_hold_in_a_workspace_whose_recipe_is_for_the_topic_tree(tmp_path: Path) -> None:
