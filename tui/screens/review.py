@@ -7,6 +7,7 @@ call ever runs on the event loop.
 from __future__ import annotations
 
 import asyncio
+import gc
 
 from textual.binding import Binding
 
@@ -103,6 +104,7 @@ class ReviewScreen(Deciding, Versions, Forms, Thresholds, Likeness):
         self.list.refresh()
         self.begin_watching()
         self.index_if_small()
+        gc.freeze()  # what was built until now stays: no later collection walks through it while a key waits
 
     def go(self, position: int) -> None:
         """Go to a position and, in a quiet moment, look for what is like the pair there."""

@@ -144,7 +144,7 @@ class Forms(ReviewBase):
             return
         acts = (("accept all", "accepted"), ("reject all", "rejected"), ("make all undecided", "undecided"))
         fields = [
-            Field("verdict", f"{line(filter_words(self.chosen), 14)}", acts),
+            Field("verdict", "what", acts),
             field("hand", "decided by hand", (("leave them", False), ("change them too", True)), False),
         ]
         self.app.push_screen(

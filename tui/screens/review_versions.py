@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .edit_pair import Texts
 
 _DIFFED = 20_000
+_WORD = re.compile(r"\s*\S+\s*|\s+")
 
 
 class Versions(ReviewBase):
@@ -250,8 +252,8 @@ def diff_rows(before: str, after: str, width: int) -> list[Row]:
                 if not fitting and used:
                     rows.append([Piece("  ")])
                     used = 0
-                    part = part.lstrip(" ")
                     continue
+                fitting = fitting or _forced(part, width)
                 rows[-1].append(Piece(fitting, style))
                 used += cell_len(fitting)
                 part = part[len(fitting) :]
@@ -259,8 +261,17 @@ def diff_rows(before: str, after: str, width: int) -> list[Row]:
 
 
 def _fitting(text: str, room: int) -> str:
-    """The beginning of the text that fits, ending after a word where there is one."""
-    if room < 4:
-        return ""
-    first = wrap_safe(text, room)[0]
-    return text[: len(first)] if text.startswith(first) else text[: max(1, room // 2)]
+    """The words of the beginning that fit; empty where not even the first one does."""
+    end = used = 0
+    for match in _WORD.finditer(text):
+        used += cell_len(match[0].rstrip())
+        if used > room:
+            break
+        used += len(match[0]) - len(match[0].rstrip())
+        end = match.end()
+    return text[:end]
+
+
+def _forced(text: str, room: int) -> str:
+    """At least one character, at most what fits."""
+    return text[: len(wrap_safe(text[: 2 * room], max(4, room))[0].rstrip()) or 1]

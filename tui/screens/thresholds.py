@@ -301,7 +301,7 @@ def axis_rows(axis: Axis, width: int, *, here: bool) -> list[Row]:
         if axis.value is not None
         else "no line"
     )
-    title = f" {line(axis.attribute, 20)} {line_of}"
+    title = f"{'▸' if here else ' '}{line(axis.attribute, 20)} {line_of}"
     rows: list[Row] = [(Piece(fill(title, width + 2), "here" if here else "quiet"),)]
     for number, count in enumerate(axis.counts):
         start = axis.low + number * axis.step
