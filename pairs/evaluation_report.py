@@ -86,8 +86,7 @@ def _pairwise(found: Mapping[str, Any]) -> list[str]:
     lines = [
         f"## {_code(found['subject'])} against {_code(found['against'])}",
         "",
-        f"Judge: `{_code(found['judge'])}`, asked in both orders;"
-        " where the orders disagree it is a tie.",
+        f"Judge: `{_code(found['judge'])}`, asked in both orders; where the orders disagree it is a tie.",
         "",
         "| wins | ties | losses | win rate | interval | p | order decided | failed | unreadable answers |",
         "|---|---|---|---|---|---|---|---|---|",

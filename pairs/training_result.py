@@ -38,9 +38,7 @@ def result_of(folder: Path, done: Mapping[str, Any] | None) -> dict[str, Any]:
         result["published"] = done.get("model") is not None
     result["losses"] = thinned(steps)
     result["validations"] = [
-        [event.get(name) for name in _POINT]
-        for event in events
-        if event["event"] == "validation"
+        [event.get(name) for name in _POINT] for event in events if event["event"] == "validation"
     ]
     result["samples"] = [
         {

@@ -204,6 +204,8 @@ def models_of(conn: sqlite3.Connection, call_ids: Sequence[int]) -> dict[int, st
         chunk = list(call_ids[start : start + 500])
         marks = ",".join("?" * len(chunk))
         found.update(
-            conn.execute(f"SELECT id, backend || ':' || model FROM call WHERE id IN ({marks})", chunk).fetchall()
+            conn.execute(
+                f"SELECT id, backend || ':' || model FROM call WHERE id IN ({marks})", chunk
+            ).fetchall()
         )
     return found

@@ -54,9 +54,7 @@ def newest_pairs(conn: sqlite3.Connection, run_id: int, limit: int) -> list[Newe
         (run_id, limit),
     ).fetchall()
     judged = scores_of(conn, [row[6] for row in rows])
-    return [
-        Newest(row[0], row[1], row[2], row[3], row[4], row[5], judged.get(row[6], {})) for row in rows
-    ]
+    return [Newest(row[0], row[1], row[2], row[3], row[4], row[5], judged.get(row[6], {})) for row in rows]
 
 
 def newest_instructions(conn: sqlite3.Connection, run_id: int, limit: int) -> list[str]:
