@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pairsmith.pairs.store.workspace import Workspace
 
     from .app import PairsmithApp
+    from .watch import Watch, Watched
 
 WINDOW_S = 60.0
 LIKENESS_EVERY_S = 5.0
@@ -40,7 +41,7 @@ LIKENESS_TEXTS = 80
 LEAVE_S = 10.0
 """How long quitting waits for calls in flight before it gives them up."""
 
-JobKind = Literal["generate", "judge"]
+JobKind = Literal["generate", "judge", "train", "evaluate"]
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class JobState:
     """All that is shown of a job. `version` grows with every change."""
 
     kind: JobKind
+    watch: Watch | None = None
     run_id: int | None = None
     ledger: Ledger | None = None
     topics: tuple[RunTopic, ...] = ()
@@ -99,6 +101,8 @@ class JobState:
     @property
     def minutes_left(self) -> float | None:
         """Minutes to the end at the present pace."""
+        if self.watch is not None:
+            return self.watch.minutes_left
         pace = self.per_minute
         done, total = self.progress
         return (
@@ -110,6 +114,8 @@ class JobState:
     @property
     def progress(self) -> tuple[int | None, int | None]:
         """Done, and of how many."""
+        if self.watch is not None:
+            return self.watch.progress
         if self.kind == "judge":
             return self.judged
         return (self.ledger.kept, self.ledger.asked) if self.ledger is not None else (None, None)
@@ -147,6 +153,11 @@ class Jobs:
         if not self.running:
             self._begin(JobState("judge"), self._judge())
 
+    def start_watched(self, kind: JobKind, watch: Watch, make: Callable[[], Awaitable[Watched]]) -> None:
+        """Begin the job that `make` makes; `watch` hears every event. Nothing happens while a job is under way."""
+        if not self.running:
+            self._begin(JobState(kind, watch), self._watched(make))
+
     def toggle_pause(self) -> None:
         """Start no more calls, or go on."""
         if not self.running or self._control is None or self.state is None:
@@ -156,7 +167,9 @@ class Jobs:
             self.state.tell("resumed", "goes on")
         else:
             self._control.pause()
-            self.state.tell("paused", "paused: what is in flight is finished and kept; p goes on")
+            watch = self.state.watch
+            kept = watch.pausing if watch is not None else "what is in flight is finished and kept"
+            self.state.tell("paused", f"paused: {kept}; p goes on")
         self._show_line()
 
     def stop(self) -> None:
@@ -164,7 +177,9 @@ class Jobs:
         if self.running and self._control is not None and self.state is not None:
             self._control.stop()
             self.state.state = "stopping"
-            self.state.tell("stopping", "stopping: what is in flight is finished and kept")
+            watch = self.state.watch
+            kept = watch.stopping if watch is not None else "what is in flight is finished and kept"
+            self.state.tell("stopping", f"stopping: {kept}")
 
     async def leave(self) -> None:
         """Pause for good: stop, wait a while for the calls in flight, give the rest up."""
@@ -218,7 +233,7 @@ class Jobs:
             self._doors = None
             with contextlib.suppress(Exception):
                 self._app.show_job(None)
-                self._app.tell_news("generate")
+                self._app.tell_news(state.watch.place if state.watch is not None else "generate")
 
     def _failed(self, state: JobState, error: BaseException) -> None:
         state.state = "failed" if state.run_id is None else "unfinished"
@@ -260,6 +275,10 @@ class Jobs:
         job = JudgeJob(workspace, around.settings, JudgeOptions(judge=around.user.judge), doors=self._doors)
         await self._consume(job.control, job.events())
 
+    async def _watched(self, make: Callable[[], Awaitable[Watched]]) -> None:
+        job = await make()
+        await self._consume(job.control, job.events())
+
     def _open_doors(
         self, workspace: Workspace, settings: object, generator: str | None, judge: str | None
     ) -> None:
@@ -297,6 +316,9 @@ class Jobs:
     def _take(self, state: JobState, event: Event) -> None:
         from pairsmith.pairs.events import Ended, Judged, Notice, PairKept, Progress, Started
 
+        if state.watch is not None:
+            state.watch.take(event)
+            state.run_id = getattr(event, "run_id", state.run_id)
         if isinstance(event, Started):
             state.run_id, state.ledger, state.topics = event.run_id, event.ledger, event.topics
             state.note_kept(event.ledger.kept)
@@ -334,7 +356,7 @@ class Jobs:
             return
         done, total = state.progress
         left = state.minutes_left
-        name = {"generate": "Generate", "judge": "Judge"}[state.kind]
+        name = state.watch.name if state.watch is not None else state.kind.capitalize()
         self._app.show_job(JobLine(name, done, total, duration(left) if left else "", self.paused))
 
     def _measure(self, state: JobState) -> None:

@@ -114,7 +114,7 @@ class GenerateScreen(PlaceScreen):
         from .generate_view import status_of
 
         state = self._app.jobs.state
-        if state is None:
+        if state is None or state.watch is not None:
             return None
         status, good = status_of(self._app.jobs, state)
         if state.kind == "judge":
