@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.making import make_workspace
-from pairsmith.pairs.recipes import load_recipe
+from pairsmith.pairs.recipes import SHIPPED, load_recipe
 
 from .arguments import add_workspace
 from .environment import read_environment
@@ -16,6 +16,7 @@ EXAMPLE = """
 pairsmith new git.pairsmith --domain 'Git commands in plain language'
 pairsmith new medical.pairsmith --domain 'Questions of patients' --local-only
 pairsmith new git-zh.pairsmith --domain 'Git 命令' --recipe chinese
+pairsmith new tasks.pairsmith --domain 'Everyday tasks' --recipe self-instruct
 """
 
 
@@ -29,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--recipe",
         default="english",
         metavar="FILE",
-        help="a recipe file, or english, chinese or nim-reference",
+        help=f"a recipe file, or {', '.join(SHIPPED[:-1])} or {SHIPPED[-1]}",
     )
     parser.add_argument(
         "--local-only", action="store_true", help="refuse, for ever, whatever would leave this machine"
@@ -63,7 +64,8 @@ def run(arguments: Namespace) -> int:
         lambda: [
             f"{name} is ready: {one_line(recipe.name)}{', local-only' if arguments.local_only else ''}",
             *(f"{kind}: {one_line(spec)} (from the recipe)" for kind, spec in chosen.items()),
-            f"next: pairsmith generate {name} --pairs 100",
+            f"next: pairsmith generate {name} --pairs 100"
+            + (" --seed-tasks FILE" if recipe.method == "self-instruct" else ""),
         ],
         data,
     )

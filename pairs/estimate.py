@@ -51,7 +51,7 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """calls = topic calls + lists + responses + scores."""
+    """calls = topic calls + lists + classifications + responses + scores."""
 
     topic_calls: int
     lists: int
@@ -68,23 +68,29 @@ class Estimate:
     per_minute: float | None = None
     """The requests a minute that the time goes by, where that is what bounds it."""
 
+    classifications: int = 0
+    """Self-Instruct: calls that ask whether a task is a classification."""
+
     @property
     def calls(self) -> int:
-        return self.topic_calls + self.lists + self.responses + self.scores
+        return self.topic_calls + self.lists + self.classifications + self.responses + self.scores
 
 
 def estimate(pairs: int, topics: Sequence[int], recipe: Recipe, judged: bool, basis: Basis) -> Estimate:
     """`topics`: how many pairs each topic is to give, none where they are still to be suggested."""
-    spread = list(topics) or _evenly(pairs, min(recipe.topics.count, pairs))
+    pool = recipe.method == "self-instruct"
+    spread = [pairs] if pool else list(topics) or _evenly(pairs, min(recipe.topics.count, pairs))
     answered = _share(basis, "response", _ANSWERED)
     survive = min(1.0, max(0.05, basis.list_yield if basis.list_yield is not None else _LIST_YIELD))
-    per_call = recipe.instructions.per_call
+    per_call = (recipe.tasks if pool else recipe.instructions).per_call
     lists = sum(math.ceil(quota / answered / survive / per_call) for quota in spread if quota > 0)
     lists = math.ceil(lists / _share(basis, "instructions", 1.0))
     responses = math.ceil(pairs / answered)
     scores = math.ceil(pairs / _share(basis, "judge", 1.0)) if judged else 0
-    topic_calls = 0 if topics else 1
+    topic_calls = 0 if topics or pool else 1
+    classifications = responses if pool and _classifies(recipe) else 0
     writing = [(topic_calls, _topics_call(recipe)), (lists, _list_call(recipe, basis, spread)),
+               (classifications, _classification_call(recipe, basis)),
                (responses, _response_call(recipe, basis))]  # fmt: skip
     judging = [(scores, basis.averages.get("judge") or Average(_SCORE_IN, _SCORE_OUT, 0.0))]
     used_in, used_out = _tokens(writing)
@@ -102,6 +108,7 @@ def estimate(pairs: int, topics: Sequence[int], recipe: Recipe, judged: bool, ba
         _minutes(writing + judging, basis),
         "response" in basis.averages,
         basis.requests_per_minute or None,
+        classifications,
     )
 
 
@@ -123,7 +130,7 @@ def _list_call(recipe: Recipe, basis: Basis, spread: Sequence[int]) -> Average:
     known = basis.averages.get("instructions")
     if known is not None:
         return known
-    stage = recipe.instructions
+    stage = recipe.tasks if recipe.method == "self-instruct" else recipe.instructions
     most = max(spread, default=0)
     # The first list of a topic shows nothing, the last one all that fits: half of it on the average.
     shown = min(stage.shown, most) / 2 * _INSTRUCTION_TOKENS
@@ -134,11 +141,24 @@ def _list_call(recipe: Recipe, basis: Basis, spread: Sequence[int]) -> Average:
     )
 
 
+def _classifies(recipe: Recipe) -> bool:
+    settings = recipe.self_instruct
+    return settings.detect_classification and settings.output_first == "classification"
+
+
+def _classification_call(recipe: Recipe, basis: Basis) -> Average:
+    known = basis.averages.get("classification")
+    if known is not None:
+        return known
+    stage = recipe.classification
+    return Average(_written(stage.prompt + stage.system) + _INSTRUCTION_TOKENS, 2, 0.0)
+
+
 def _response_call(recipe: Recipe, basis: Basis) -> Average:
     known = basis.averages.get("response")
     if known is not None:
         return known
-    stage = recipe.responses
+    stage = recipe.instances if recipe.method == "self-instruct" else recipe.responses
     prompt = _written(stage.prompt + stage.system) + _INSTRUCTION_TOKENS
     return Average(prompt, min(stage.max_tokens, _RESPONSE_TOKENS), 0.0)
 

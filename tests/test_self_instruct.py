@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pairsmith.pairs.errors import UsageError
+from pairsmith.pairs.estimate import Basis, estimate
 from pairsmith.pairs.events import Event, PairKept, Progress
 from pairsmith.pairs.generating import GenerateJob, GenerateOptions
 from pairsmith.pairs.generation_plan import GenerateSettings
@@ -19,7 +20,7 @@ from pairsmith.pairs.recipes import load_recipe
 from pairsmith.pairs.store.seed_tasks import SeedTask, list_seed_tasks
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 
-from .brains import DefectiveLists, fresh_instruction, prompt_of, reward_text
+from .brains import DefectiveLists, asked_for, fresh_instruction, prompt_of, reward_text
 from .generation import REWARD, end_of, instructions, make_workspace, run_job, settings_for
 from .pools import PoolModel, numbered, seeds
 from .servers.nim import Answer, NimServer
@@ -502,6 +503,28 @@ async def test_progress_carries_yield_and_diversity_and_prompts_steer_away_from_
             assert '- "write"' in model.asked("list")[-1]
 
 
+async def test_the_topic_tree_steers_too_and_the_reference_recipe_does_not(tmp_path: Path) -> None:
+    for recipe, steers in (("english", True), ("nim-reference", False)):
+        rng = random.Random(5)
+        prompts: list[str] = []
+
+        def brain(body: dict[str, Any], rng: random.Random = rng, prompts: list[str] = prompts) -> str:
+            prompt = prompt_of(body)
+            count = asked_for(prompt)
+            if count is None:
+                return f"Answer: {prompt}"
+            prompts.append(prompt)
+            return numbered([f"Write a {fresh_instruction(rng).lower()}" for _ in range(min(count, 20))])
+
+        folder = tmp_path / recipe
+        folder.mkdir()
+        async with NimServer(brain=brain) as server:
+            with make_workspace(folder, recipe=recipe, topics=("One",)) as workspace:
+                _, ledger = end_of(await run_job(workspace, server, GenerateSettings(50)))
+                assert ledger.kept == 50
+                assert ('- "write"' in prompts[-1]) == steers
+
+
 async def test_steering_can_be_switched_off(tmp_path: Path) -> None:
     rng = random.Random(5)
     model = PoolModel(
@@ -540,3 +563,11 @@ def test_seed_tasks_of_the_paper_are_taken_for_what_they_are() -> None:
     label = next(seed for seed in seeds() if seed.is_classification)
     assert isinstance(label, SeedTask)
     assert label.instances[0].output == "yes"
+
+
+def test_an_estimate_counts_the_classifications_and_no_topics() -> None:
+    found = estimate(100, [], load_recipe("self-instruct"), False, Basis({}))
+    assert found.topic_calls == 0
+    assert found.classifications == found.responses
+    assert found.calls == found.lists + 2 * found.responses
+    assert estimate(100, [], load_recipe("self-instruct-code"), False, Basis({})).classifications == 0

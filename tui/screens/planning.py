@@ -33,6 +33,8 @@ async def said_estimate(session: Session, plan: RunPlan) -> str:
 def estimate_text(found: Estimate) -> str:
     """'This run: about 1,050 calls (10 lists, 520 responses, 520 scores), ...'."""
     parts = [f"{found.lists:,} lists", f"{found.responses:,} responses"]
+    if found.classifications:
+        parts.insert(1, f"{found.classifications:,} classifications")
     if found.topic_calls:
         parts.insert(0, "topics")
     if found.scores:
