@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pairsmith.pairs.export_formats import FORMATS
 from pairsmith.pairs.store.pair_rows import NewPair, add_pair
 from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.store.workspace import Workspace
@@ -73,7 +75,7 @@ async def test_format_verdicts_condition_and_file_are_chosen_by_keys(
         await until_shown(pilot, "3 left out")
         await pilot.press("enter", "end", "ctrl+u", "enter")
         await until_shown(pilot, "3 pairs: 3 accepted")
-        await pilot.press("down", "down", "enter")
+        await pilot.press("down", "down", "down", "enter")
         await pilot.press("end", "ctrl+u")
         await type_text(pilot, str(tmp_path / "mine.json"))
         await pilot.press("enter")
@@ -110,3 +112,22 @@ async def test_an_empty_choice_is_a_sentence(tmp_path: Path, monkeypatch: pytest
         await until_shown(pilot, "Nothing was written")
         await pilot.press("escape")
         assert not (tmp_path / "git.jsonl").exists()
+
+
+async def test_every_format_is_written_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with application(environment(tmp_path), filled(tmp_path), start="export") as (app, pilot):
+        await until_shown(pilot, "8 pairs")
+        screen = place(app)
+        for name in list(FORMATS):
+            await until(pilot, partial(_shows, app, f"‹ {name} ›"))
+            if name != "dpo":
+                await pilot.press("g")
+                await until(pilot, lambda: f"to {screen.target.name} (" in screen.said, 60)
+                assert screen.target.exists()
+            screen.form.go_to("format")
+            await pilot.press("right")
+
+
+def _shows(app: Any, text: str) -> bool:
+    return text in screen_text(app)

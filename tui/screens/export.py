@@ -105,7 +105,8 @@ class ExportScreen(PlaceScreen):
     def target(self) -> Path:
         """The file that would be written."""
         workspace = self.session.path or Path("pairs")
-        return self.path or Path.cwd() / f"{workspace.stem}{FORMATS[self.chosen.format].suffix}"
+        end = "-hf" if self.chosen.format == "hf" else FORMATS[self.chosen.format].suffix
+        return self.path or Path.cwd() / f"{workspace.stem}{end}"
 
     def on_screen_resume(self) -> None:
         """Pairs may have come or gone."""
@@ -149,11 +150,26 @@ class ExportScreen(PlaceScreen):
                 note="enter types a condition, such as helpfulness >= 3",
             ),
             Setting("balance", "balance", "as many of every topic" if chosen.balance_topics else "no", True),
+            *self._format_settings(),
             Setting("file", "file", tail(self.target, width - 22)),
         ]
         self.form.show_entries(setting_entries(settings, width))
         area = self.query_one("#said", Lines)
         area.show_rows(self._said_rows(width)[: area.size.height])
+
+    def _format_settings(self) -> list[Setting]:
+        """What only some formats have."""
+        chosen = self.chosen
+        if chosen.format == "hf":
+            sides = (
+                "train, validation and test, as the workspace splits them" if chosen.split else "train alone"
+            )
+            return [Setting("split", "splits", sides, True)]
+        found = []
+        if chosen.format == "csv":
+            safe = "yes: nothing in it is computed" if chosen.spreadsheet else "no: every text as it is"
+            found.append(Setting("spreadsheet", "spreadsheet", safe, True))
+        return [*found, Setting("card", "card", "a dataset card beside it" if chosen.card else "no", True)]
 
     def _said_rows(self, width: int) -> list[Row]:
         rows: list[Row] = [(Piece("─" * width, "quiet"),)]
@@ -194,6 +210,12 @@ class ExportScreen(PlaceScreen):
             names = [name for name, _ in VERDICTS]
             at = (names.index(self.chosen.verdict) + steps) % len(names)
             self.chosen = replace(self.chosen, verdict=VERDICTS[at][0])
+        elif here == "split":
+            self.chosen = replace(self.chosen, split=not self.chosen.split)
+        elif here == "spreadsheet":
+            self.chosen = replace(self.chosen, spreadsheet=not self.chosen.spreadsheet)
+        elif here == "card":
+            self.chosen = replace(self.chosen, card=not self.chosen.card)
         elif here == "balance":
             self.chosen = replace(self.chosen, balance_topics=not self.chosen.balance_topics)
         else:
@@ -232,7 +254,8 @@ class ExportScreen(PlaceScreen):
             text = values["file"].strip()
             path = Path(text).expanduser().absolute() if text else None
             if path is not None:
-                await asyncio.to_thread(check_target, path, self.session.path)
+                folder = self.chosen.format == "hf"
+                await asyncio.to_thread(check_target, path, self.session.path, folder=folder)
             self.path = path
             self.paint()
             return None
@@ -266,7 +289,8 @@ class ExportScreen(PlaceScreen):
         report = await self.app.push_screen_wait(work)
         if report is not None:
             said = f"✓ {verdicts_said(report.pairs, report.verdicts)} to {near(report.path)} ({size(report.size)})"
-            self._written = [said]
+            splits = ", ".join(f"{count:,} {name}" for name, count in report.splits.items())
+            self._written = [said, *([splits] if splits else []), *report.notes]
             self.paint()
 
 
