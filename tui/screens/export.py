@@ -105,8 +105,13 @@ class ExportScreen(PlaceScreen):
     def target(self) -> Path:
         """The file that would be written."""
         workspace = self.session.path or Path("pairs")
-        end = "-hf" if self.chosen.format == "hf" else FORMATS[self.chosen.format].suffix
-        return self.path or Path.cwd() / f"{workspace.stem}{end}"
+        # Formats of one suffix get names of their own, lest one replaces the other.
+        name = self.chosen.format
+        plain_name = name in ("jsonl", "csv", "parquet")
+        return (
+            self.path
+            or Path.cwd() / f"{workspace.stem}{'' if plain_name else f'-{name}'}{FORMATS[name].suffix}"
+        )
 
     def on_screen_resume(self) -> None:
         """Pairs may have come or gone."""
