@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "every backend, key, device and file: its state, and what to do about it"),
     "new": ("new", "make a workspace: one file that holds one dataset project"),
     "topics": ("topics", "list, suggest, add, rename and prune topics, and set their quotas"),
+    "seeds": ("seeds", "list, add and remove the seed tasks that self-instruct starts from"),
     "generate": ("generate", "make exactly so many pairs"),
     "judge": ("judge", "score pairs"),
     "filter": ("filter", "reject the undecided pairs that fall below a line"),

@@ -73,3 +73,37 @@ async def test_seed_tasks_for_the_topic_tree_are_wrong_usage(workspace: Path, tm
             "generate", workspace, "--pairs", 3, "--generator", GENERATOR, "--seed-tasks", seeds, env=env
         )
         ran.assert_one_line_error(2, "--method self-instruct")
+
+
+def test_seeds_are_listed_added_from_a_file_and_by_hand_removed_and_undone(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = write_seeds(tmp_path / "seed_tasks.jsonl", seed_rows(5))
+    assert call(capsys, "seeds", workspace).out == "0 seed tasks\n"
+    assert "added 5 seed tasks" in call(capsys, "seeds", workspace, "--file", seeds).out
+    assert "5 were there already" in call(capsys, "seeds", workspace, "--file", seeds).out
+    words = ("--add", "Name a river.", "--output", "Nile", "--classification")
+    rows = call(capsys, "seeds", workspace, *words, "--json").json["seed_tasks"]
+    assert len(rows) == 6
+    assert rows[-1]["instances"] == [{"input": "", "output": "Nile"}]
+    assert (rows[-1]["is_classification"], rows[-1]["source"]) == (True, "by hand")
+    assert call(capsys, "undo", workspace).out.startswith("undone: added seed task Name a river.")
+    call(capsys, "seeds", workspace, "--remove", rows[0]["id"])
+    assert len(call(capsys, "seeds", workspace, "--json").json["seed_tasks"]) == 4
+    assert "Summarize" in call(capsys, "seeds", workspace).out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--add", " "), "needs an instruction"),
+        (("--remove", 9), "no seed task 9"),
+        (("--output", "x"), "belong to --add"),
+        (("--add", "Name a river.", "--input", "x"), "--output"),
+        (("--file", "nothing"), "nothing"),
+    ],
+)
+def test_wrong_usage_of_seeds_is_one_line(
+    words: tuple[object, ...], said: str, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(capsys, "seeds", workspace, *words).assert_one_line_error(2, said)
