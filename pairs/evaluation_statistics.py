@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,6 @@ from .store.held_out import AnswerJudgement
 from .training_child import run_verb
 
 PAIRED_MEASURES = ("rouge1", "rouge2", "rougeL", "bleu", "exact_match", "short_answer_match", "nll")
-_AT_ONCE = 2
 _SHOWN_FAILURES = 20
 
 
@@ -20,16 +18,15 @@ async def intervals(
     asked: Mapping[str, tuple[Sequence[float], Sequence[float] | None]],
 ) -> dict[str, dict[str, Any]]:
     """For each name: mean, 95 % interval and n of the first numbers (`a`), and with second ones `b` and `paired`."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(first: Sequence[float], second: Sequence[float] | None) -> dict[str, Any]:
-        async with gate:
-            text = json.dumps({"a": list(first), "b": None if second is None else list(second)})
-            done = await run_verb(["interval"], given=text)
-        return {name: done[name] for name in ("a", "b", "paired") if name in done}
-
-    found = await asyncio.gather(*(one(*values) for values in asked.values()))
-    return dict(zip(asked, found, strict=True))
+    many = {
+        name: {"a": list(first), "b": None if second is None else list(second)}
+        for name, (first, second) in asked.items()
+    }
+    if not many:
+        return {}
+    done = await run_verb(["interval"], given=json.dumps({"many": many}))
+    found: dict[str, dict[str, Any]] = done["many"]
+    return found
 
 
 async def compare_measures(

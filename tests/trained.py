@@ -57,9 +57,11 @@ def tiny(**config: Any) -> TrainSettings:
 def learning(**config: Any) -> TrainSettings:
     """A run after which the model knows the task."""
     return tiny(
-        epochs=26,
+        epochs=32,
         batch_size=8,
-        learning_rate=0.008,
+        learning_rate=0.006,
+        schedule="cosine",
+        warmup_steps=50,
         prompt_style="phi3",
         mask_instructions=True,
         validate_every=0,
