@@ -29,6 +29,7 @@ from pairsmith.pairs.training_runs import find_run, run_folder_of, tuned_model_o
 
 from .generation import settings_for
 from .servers.nim import NimServer, reward_answer
+from .servers.ollama import OllamaServer
 from .small_models import COLOURS
 from .trained import backends_of, colour_workspace, ended, learning, tiny, train
 
@@ -244,6 +245,21 @@ async def test_a_judge_that_is_down_leaves_what_was_measured(trained: Trained) -
     assert run.state == "unfinished"
     assert ended(events).error is not None
     assert result_of(run)["subjects"]["tuned"]["n"] == 40
+
+
+async def test_a_judge_in_ollama_gets_the_reference_texts_settings(trained: Trained) -> None:
+    async with OllamaServer(brain=lambda request: "85") as server:
+        job = EvaluateJob(
+            trained.workspace,
+            backends_of(trained.home, ollama_host=server.url),
+            EvaluateOptions(run="1", judge="ollama:llama3.2", base=False, max_new_tokens=TOKENS),
+        )
+        events = [event async for event in job.events()]
+    run = trained.run(ended(events).run_id)
+    assert result_of(run)["judge"]["subjects"]["tuned"]["mean"] == 85
+    options = server.bodies[0]["options"]
+    assert (options["seed"], options["temperature"], options["num_ctx"]) == (123, 0, 2048)
+    assert len(server.bodies) == 40
 
 
 async def test_a_reward_model_cannot_grade(trained: Trained) -> None:
