@@ -53,7 +53,7 @@ async def test_a_new_workspace_is_made_by_keys_and_opened(
         assert workspace is not None
         assert workspace.local_only
         assert workspace.meta("domain") == "Git commands"
-        assert "git-commands.pairsmith" in screen_text(app)
+        assert "git-commands.pairsmi" in screen_text(app)
 
 
 async def test_a_file_is_previewed_and_imported(tmp_path: Path) -> None:

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from .watch import Watch, Watched
 
 WINDOW_S = 60.0
-LIKENESS_EVERY_S = 5.0
-LIKENESS_TEXTS = 80
 LEAVE_S = 10.0
 """How long quitting waits for calls in flight before it gives them up."""
 
@@ -130,8 +128,6 @@ class Jobs:
         self._task: asyncio.Task[None] | None = None
         self._control: Control | None = None
         self._doors: Doors | None = None
-        self._measured = 0.0
-        self._measuring: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> bool:
@@ -333,7 +329,9 @@ class Jobs:
                 not state.yields or state.yields[-1] != event.recent_yield
             ):
                 state.yields.append(event.recent_yield)
-            self._measure(state)
+            nearest = event.diversity.nearest if event.diversity is not None else None
+            if nearest is not None and (not state.likeness or state.likeness[-1] != nearest):
+                state.likeness.append(nearest)
         elif isinstance(event, PairKept):
             return
         elif isinstance(event, Judged):
@@ -358,31 +356,6 @@ class Jobs:
         left = state.minutes_left
         name = state.watch.name if state.watch is not None else state.kind.capitalize()
         self._app.show_job(JobLine(name, done, total, duration(left) if left else "", self.paused))
-
-    def _measure(self, state: JobState) -> None:
-        now = time.monotonic()
-        if now - self._measured < LIKENESS_EVERY_S or (self._measuring and not self._measuring.done()):
-            return
-        self._measured = now
-        self._measuring = asyncio.get_running_loop().create_task(self._measured_now(state))
-
-    async def _measured_now(self, state: JobState) -> None:
-        workspace, run_id = self._app.session.workspace, state.run_id
-        if workspace is None or run_id is None:
-            return
-        with contextlib.suppress(PairsmithError, RuntimeError):
-            value = await asyncio.to_thread(_likeness, workspace, run_id)
-            if value is not None and (not state.likeness or state.likeness[-1] != value):
-                state.likeness.append(value)
-                state.version += 1
-
-
-def _likeness(workspace: Workspace, run_id: int) -> float | None:
-    from pairsmith.pairs.similarity import mean_nearest
-    from pairsmith.pairs.store.live import newest_instructions
-
-    texts = workspace.read(lambda conn: newest_instructions(conn, run_id, LIKENESS_TEXTS))
-    return mean_nearest(texts) if len(texts) > 1 else None
 
 
 def _workspace(session: Session) -> Workspace:

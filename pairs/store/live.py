@@ -57,16 +57,6 @@ def newest_pairs(conn: sqlite3.Connection, run_id: int, limit: int) -> list[Newe
     return [Newest(row[0], row[1], row[2], row[3], row[4], row[5], judged.get(row[6], {})) for row in rows]
 
 
-def newest_instructions(conn: sqlite3.Connection, run_id: int, limit: int) -> list[str]:
-    """The texts whose likeness is measured."""
-    rows = conn.execute(
-        "SELECT version.instruction FROM pair JOIN version ON version.id = pair.version_id"
-        " WHERE pair.run_id = ? AND pair.removed = 0 ORDER BY pair.id DESC LIMIT ?",
-        (run_id, limit),
-    ).fetchall()
-    return [str(row[0]) for row in rows]
-
-
 def calls_in_flight(conn: sqlite3.Connection, run_id: int) -> list[Doing]:
     """What the run is asking for now, by topic in the order of the tree."""
     counts: dict[tuple[str, str], int] = {}

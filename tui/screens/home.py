@@ -101,7 +101,7 @@ class HomeScreen(PlaceScreen):
         self.look()
 
     def _read_soon(self) -> None:
-        if self.is_current and self.session.workspace is not None:
+        if self.is_current and self.session.workspace is not None and self.session.job is not None:
             begin(self, self.read, group="read")
 
     async def read(self) -> None:

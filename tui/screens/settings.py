@@ -49,6 +49,7 @@ class SettingsScreen(PlaceScreen):
         super().__init__()
         self.user = UserSettings()
         self._problem = ""
+        self._known_keys: list[Binding] = []
 
     def body(self) -> Iterable[Widget]:
         """One list."""
@@ -134,10 +135,13 @@ class SettingsScreen(PlaceScreen):
                                                            ' "review.accept" = "a,y"', "quiet")),), pickable=False)
         ]  # fmt: skip
         changed = self._app.changed_keys
-        for place in PLACES:
-            for binding in type(place.make()).BINDINGS:
-                if not isinstance(binding, Binding) or not binding.id:
-                    continue
+        if not self._known_keys:
+            screens = [self if place.id == self.PLACE else place.make() for place in PLACES]
+            self._known_keys = [
+                one for screen in screens for one in screen.BINDINGS if isinstance(one, Binding)
+            ]
+        for binding in self._known_keys:
+            if binding.id:
                 keys = changed.get(binding.id, binding.key)
                 mark = " changed" if binding.id in changed else ""
                 sentence = line(binding.tooltip or binding.description, max(8, width - 50))
