@@ -76,11 +76,11 @@ def mapped(value: Mapping[str, Any], line: int, *, columns: Mapping[str, str]) -
     row = dict(value)
     given = {}
     for field, column in columns.items():
-        if column not in row:
-            names = ", ".join(one_line(name, 40) for name in list(value)[:12])
+        name = column if column in row else column.lower()  # as `read_csv` has the names that it knows
+        if name not in row:
+            names = ", ".join(one_line(other, 40) for other in list(value)[:12])
             raise Unusable(f"there is no column {one_line(column, 60)!r} (there are: {names})")
-        item = value[column]
-        row.pop(column)
+        item = row.pop(name)
         # A number is a fine answer; what it looked like in the file is lost there already.
         given[field] = str(item) if isinstance(item, (int, float)) and not isinstance(item, bool) else item
     return [alpaca_row({**row, **given}, line)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +18,9 @@ MEMORY = 1 << 30
 """Bytes that reading may take beyond what the process has when it begins."""
 MOST_ROWS = 10_000_000
 MOST_BYTES = 8 << 30
-"""Of JSON in all."""
+"""Of JSON in all; and a file may become this many times larger, or this large, whichever is more:"""
+MOST_TIMES = 500
+SMALL = 256 << 20
 _AT_ONCE = 64
 
 
@@ -53,6 +56,7 @@ def _write(kind: str, paths: Sequence[str], write: Callable[[bytes], Any]) -> No
     write(b"#rows %d\n" % total)
     if total > MOST_ROWS:
         raise _TooMuch(f"it holds more than {MOST_ROWS:,} rows")
+    most = min(MOST_BYTES, max(SMALL, MOST_TIMES * sum(os.path.getsize(path) for path in paths)))
     rows = size = 0
     for batch in batches:
         for start in range(0, batch.num_rows, _AT_ONCE):
@@ -64,8 +68,8 @@ def _write(kind: str, paths: Sequence[str], write: Callable[[bytes], Any]) -> No
                     + b"\n"
                 )
                 rows, size = rows + 1, size + len(line)
-                if rows > MOST_ROWS or size > MOST_BYTES:
-                    raise _TooMuch(f"it unpacks to more than {MOST_BYTES >> 30} GB, or {MOST_ROWS:,} rows")
+                if rows > MOST_ROWS or size > most:
+                    raise _TooMuch(f"it unpacks to more than {most >> 20:,} MB, far more than its own size")
                 write(line)
 
 
