@@ -97,6 +97,7 @@ class EvaluateJob:
         self._run_id = 0
         self._result: dict[str, Any] = {}
         self._backends: list[Backend] = []
+        self._one_caller: Caller | None = None
 
     async def events(self) -> AsyncIterator[Event]:
         """Run the job and tell of it; the last event is `Ended`. Raises PairsmithError where it could not begin."""
@@ -129,7 +130,8 @@ class EvaluateJob:
             items = await held_out_items(workspace, folder, may_be_none=self._options.choices is not None)
             against = await self._against(train)
             await self._check_backends(against)
-            self._run_id = await workspace.awrite(lambda conn: self._begin_run(conn, train))
+            choices = await asyncio.to_thread(_fingerprint, self._options.choices)
+            self._run_id = await workspace.awrite(lambda conn: self._begin_run(conn, train, choices))
             state, reason, error = await self._evaluate(train, folder, items, against)
 
             def store(conn: sqlite3.Connection) -> None:
@@ -216,11 +218,8 @@ class EvaluateJob:
             if spec is not None:
                 await preflight(parse_spec(spec), self._settings)
 
-    def _begin_run(self, conn: sqlite3.Connection, train: Run) -> int:
+    def _begin_run(self, conn: sqlite3.Connection, train: Run, choices: str | None) -> int:
         options = self._options
-        choices = None
-        if options.choices is not None:
-            choices = hashlib.sha256(str(options.choices.absolute()).encode()).hexdigest()
         settings = {
             "train_run": train.uid,
             "judge": options.judge or options.default_judge,
@@ -396,7 +395,7 @@ class EvaluateJob:
         return backend
 
     async def _caller(self) -> Caller:
-        if not hasattr(self, "_one_caller"):
+        if self._one_caller is None:
             text = await self._workspace.aread(lambda conn: get_meta(conn, "recipe"))
             prices = read_recipe(text, "the workspace's recipe").prices if text else {}
             self._one_caller = Caller(
@@ -416,6 +415,17 @@ class EvaluateJob:
         run_id = self._run_id
         task = asyncio.ensure_future(self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text)))
         task.add_done_callback(lambda done: done.exception())
+
+
+def _fingerprint(path: Path | None) -> str | None:
+    """The hash of a file's bytes. Raises UsageError where it cannot be read."""
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        why = one_line(error.strerror or "it cannot be read")
+        raise UsageError(f"{one_line(str(path))}: {why}", "Name a CSV file") from error
 
 
 def _measures(row: Mapping[str, Any]) -> dict[str, Any]:
