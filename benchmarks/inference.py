@@ -64,6 +64,10 @@ class Run:
     def rate(self) -> float:
         return self.done / self.wall
 
+    @property
+    def per_cpu(self) -> float:
+        return self.done / max(self.cpu, 1e-9)
+
 
 def main() -> int:
     options = _options()
@@ -105,8 +109,7 @@ def _generation(path: Path, quant: str, options: argparse.Namespace) -> list[str
         count = few if parallel == 1 else max(many // 2, 2 * parallel)
         rows.append(asyncio.run(_engine(path, prompts[:count], parallel)))
     rows.append(asyncio.run(_engine(path, prompts, None)))
-    best = max(run.rate for run in base)
-    return _table(f"{quant}: tokens per second", rows, best, options)
+    return _table(f"{quant}: generated tokens", rows, len(base))
 
 
 async def _engine(path: Path, prompts: list[str], parallel: int | None) -> Run:
@@ -200,7 +203,7 @@ def _judging(path: Path, quant: str, options: argparse.Namespace) -> list[str]:
     ]
     batched = asyncio.run(_judge_json(path, rubric, pairs))
     rows = [*base, batched, asyncio.run(_judge_once(path, rubric, pairs))]
-    return _table(f"{quant}: judged pairs per second", rows, max(run.rate for run in base), options)
+    return _table(f"{quant}: judged pairs", rows, len(base))
 
 
 def _about(rubric: str, pair: str) -> tuple[Message, ...]:
@@ -297,9 +300,14 @@ def _llama(path: str) -> Any:
     return Llama(path, n_ctx=2048, n_threads=CPUS, n_threads_batch=CPUS, verbose=True)
 
 
-def _table(title: str, rows: list[Run], base: float, options: argparse.Namespace) -> list[str]:
-    lines = ["", f"{title:44} {'rate':>8} {'ratio':>7} {'CPU s':>7} {'wall s':>7}"]
-    lines += [f"{r.what:44} {r.rate:8.2f} {r.rate / base:6.2f}x {r.cpu:7.1f} {r.wall:7.1f}" for r in rows]
+def _table(title: str, rows: list[Run], bases: int) -> list[str]:
+    """Rates, and ratios to the best of the first `bases` rows: by wall time, and by CPU time (a shared machine)."""
+    wall, cpu = max(r.rate for r in rows[:bases]), max(r.per_cpu for r in rows[:bases])
+    lines = ["", f"{title:44} {'per s':>8} {'ratio':>7} {'per CPU s':>10} {'ratio':>7} {'wall s':>7}"]
+    lines += [
+        f"{r.what:44} {r.rate:8.2f} {r.rate / wall:6.2f}x {r.per_cpu:10.2f} {r.per_cpu / cpu:6.2f}x {r.wall:7.1f}"
+        for r in rows
+    ]
     print("\n".join(lines), flush=True)
     return lines
 
