@@ -42,6 +42,7 @@ PLACES: tuple[Place, ...] = (
     Place("3", "topics", "Topics", "screens.topics", "TopicsScreen"),
     Place("4", "generate", "Generate", "screens.generate", "GenerateScreen"),
     Place("5", "review", "Review", "screens.review", "ReviewScreen"),
+    Place("6", "train", "Train", "screens.train", "TrainScreen"),
     Place("8", "export", "Export", "screens.export", "ExportScreen"),
     Place("9", "settings", "Settings", "screens.settings", "SettingsScreen", needs_workspace=False),
 )
