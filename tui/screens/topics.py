@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -35,6 +33,7 @@ from .ask import AskYes, FormScreen, Text, Values, whole_number
 from .base import PlaceScreen
 from .planning import estimate_lines, limits_form, limits_text, said_estimate
 from .topics_rows import Shares, moved_share, shares_of, step_of, topic_entries
+from .topics_suggest import suggest_form, usual_quota
 
 if TYPE_CHECKING:
     from ..app import PairsmithApp
@@ -91,7 +90,8 @@ class TopicsScreen(PlaceScreen):
         yield Lines(id="price")
 
     @property
-    def _app(self) -> PairsmithApp:
+    def application(self) -> PairsmithApp:
+        """The application, by its own type."""
         return cast("PairsmithApp", self.app)
 
     @property
@@ -314,70 +314,20 @@ class TopicsScreen(PlaceScreen):
 
     def action_suggest(self) -> None:
         """Ask the generator for more topics."""
-
-        async def do(values: Values) -> str | None:
-            count = whole_number(values["count"], "The number of topics")
-            if count > 100:
-                return "At most 100 at once"
-            begin(self, self._suggest, count, group="suggest")
-            return None
-
-        intro = f"{line(self.session.generator, 60)} is asked for topics besides those that are here: a call or a few."
-        self.app.push_screen(FormScreen("Suggest topics", [Text("count", "how many", "5")], do, intro=intro))
-
-    async def _suggest(self, count: int) -> None:
-        workspace = self.session.workspace
-        assert workspace is not None
-        if self._app.jobs.running:
-            self.notify("A job is under way: stop it first (4, then P)", severity="warning")
-            return
-        await asyncio.to_thread(importlib.import_module, "pairsmith.pairs.topic_suggestions")
-        from pairsmith.pairs.limits import LimitReached
-        from pairsmith.pairs.topic_suggestions import add_suggested_topics
-
-        self.notify(f"Asking {self.session.generator} for {count} topics…", timeout=60)
-        try:
-            around = await self.session.surroundings()
-            names = await add_suggested_topics(
-                workspace,
-                around.settings,
-                count,
-                limits=self.plan.limits,
-                generator=around.user.generator,
-                on_wait=lambda text: self.notify(text, timeout=60),
-            )
-        except LimitReached as reached:
-            self.notify(f"Stopped: the limit of {reached.what} is reached", severity="warning")
-        except (PairsmithError, BackendError) as error:
-            self.notify(str(error), severity="error", timeout=15)
-        else:
-            self.notify(f"{len(names)} new topics" if names else "The generator named nothing new")
-            await self._share_with(names)
-        await self.read()
-
-    async def _share_with(self, names: Sequence[str]) -> None:
-        """Where topics have quotas, those that were suggested get one too: without it they would get nothing."""
-        quota, workspace = usual_quota(self.topics), self.session.workspace
-        if quota is None or workspace is None:
-            return
-
-        def store(conn: sqlite3.Connection) -> None:
-            share_out(conn, {t.id: quota for t in list_topics(conn) if t.name in names and t.quota is None})
-
-        await workspace.awrite(store)
+        self.app.push_screen(suggest_form(self))
 
     def action_generate(self) -> None:
         """Start the run."""
         begin(self, self._generate, group="generate")
 
     async def _generate(self) -> None:
-        if self._app.jobs.running:
-            await self._app.action_place("generate")
+        if self.application.jobs.running:
+            await self.application.action_place("generate")
             return
         if self._pending is not None:
             await self._keep()
-        self._app.jobs.start_generate(self.plan)
-        await self._app.action_place("generate")
+        self.application.jobs.start_generate(self.plan)
+        await self.application.action_place("generate")
 
     def action_undo(self, back: bool) -> None:
         """Undo or redo the last act of the workspace."""
@@ -408,12 +358,6 @@ class TopicsScreen(PlaceScreen):
             raise
         finally:
             await self.read()
-
-
-def usual_quota(topics: Sequence[Topic]) -> int | None:
-    """The mean quota of those that have one; None where none has."""
-    quotas = [topic.quota for topic in topics if topic.quota]
-    return round(sum(quotas) / len(quotas)) if quotas else None
 
 
 def workspace_domain(conn: sqlite3.Connection) -> str:
