@@ -27,6 +27,7 @@ from .errors import PairsmithError, UsageError
 from .evaluation_report import write_report
 from .evaluation_statistics import compare_measures, summarise_comparison, summarise_scores
 from .events import Ended, Event, Notice
+from .job_events import events_of
 from .judging_answers import compare_all, score_all
 from .limits import Budget, Limits
 from .recipes import read_recipe
@@ -101,23 +102,9 @@ class EvaluateJob:
 
     async def events(self) -> AsyncIterator[Event]:
         """Run the job and tell of it; the last event is `Ended`. Raises PairsmithError where it could not begin."""
-        runner = asyncio.create_task(self._run())
-        try:
-            while not runner.done():
-                getter = asyncio.create_task(self._queue.get())
-                await asyncio.wait({runner, getter}, return_when=asyncio.FIRST_COMPLETED)
-                if getter.done():
-                    yield getter.result()
-                else:
-                    getter.cancel()
-            while not self._queue.empty():
-                yield self._queue.get_nowait()
-            yield runner.result()
-        finally:
-            if not runner.done():
-                runner.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await runner
+        async with contextlib.aclosing(events_of(self._run(), self._queue)) as told:
+            async for event in told:
+                yield event
 
     async def _run(self) -> Ended:
         workspace = self._workspace

@@ -23,14 +23,16 @@ from .diversity import DiversityMeter
 from .doors import Doors
 from .errors import JobStopped, PairsmithError, UsageError
 from .events import Ended, Event, Notice, PairKept, Progress, Started
-from .expressions import Expression, evaluate, names, parse_expression
+from .expressions import Expression, names, parse_expression
 from .generation_plan import GenerateSettings, Plan, TopicState, begin_or_continue, plan
+from .generation_results import dry_text, judged_loss, store_response
+from .job_events import events_of
 from .judge_calls import JudgeCalls
 from .ledger import read_ledger
 from .limits import Budget, LimitReached, Limits
 from .mending import mend_of
 from .metering import Metering
-from .methods import Method, Response, Tools
+from .methods import Method, Tools
 from .quota import list_size, move_rest
 from .recipes import Recipe, Stage, read_recipe
 from .refining import Refiner
@@ -42,11 +44,10 @@ from .store import candidates as candidate_rows
 from .store.calls import book_interrupted
 from .store.candidates import Candidate, NewCandidate
 from .store.driver import sqlite3
-from .store.errors import DuplicatePair
 from .store.joblock import JobLock
 from .store.judgements import add_judgement
 from .store.meta import get_meta
-from .store.pair_rows import NewPair, add_pair, get_pair
+from .store.pair_rows import get_pair
 from .store.runs import add_event, run_topics, set_exhausted, set_quotas, set_state
 from .store.seed_tasks import SeedTask
 from .store.verdicts import decide
@@ -120,26 +121,9 @@ class GenerateJob:
 
     async def events(self) -> AsyncIterator[Event]:
         """Run the job and tell of it; the last event is `Ended`. Raises PairsmithError where it could not begin."""
-        runner = asyncio.create_task(self._run())
-        getter: asyncio.Task[Event] | None = None
-        try:
-            while True:
-                getter = asyncio.create_task(self._events.get())
-                await asyncio.wait({runner, getter}, return_when=asyncio.FIRST_COMPLETED)
-                if getter.done():
-                    yield getter.result()
-                    continue
-                getter.cancel()
-                while not self._events.empty():
-                    yield self._events.get_nowait()
-                yield runner.result()
-                return
-        finally:
-            for task in (runner, getter):
-                if task is not None and not task.done():
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError, Exception):
-                        await task
+        async with contextlib.aclosing(events_of(self._run(), self._events)) as told:
+            async for event in told:
+                yield event
 
     async def _run(self) -> Ended:
         workspace = self._workspace
@@ -444,7 +428,7 @@ class GenerateJob:
         moved = move_rest(before, done, dry)
         everywhere = len(dry) == len(self._topics)
         again = everywhere and not self._second_round
-        text = _dry_text(topic, why, before, moved, self._topics, everywhere, again)
+        text = dry_text(topic, why, before, moved, self._topics, everywhere=everywhere, again=again)
         self._apply_quotas(moved)
         if again:
             self._second_round = True
@@ -483,7 +467,7 @@ class GenerateJob:
             return
         kept = self._where is None
         pair_id = await self._workspace.awrite(
-            lambda conn: self._store_response(conn, topic, candidate, response, kept)
+            lambda conn: store_response(conn, self._run_id, topic.id, candidate, response, kept=kept)
         )
         if pair_id is None:
             topic.busy -= 1
@@ -505,42 +489,6 @@ class GenerateJob:
                 self._stuck or f"the last {_MOST_UNANSWERED} responses were lost, the newest as {loss!r}"
             )
 
-    def _store_response(
-        self,
-        conn: sqlite3.Connection,
-        topic: TopicState,
-        candidate: Candidate,
-        response: Response,
-        kept: bool,
-    ) -> int | None:
-        """Close the calls and store the pair, or the loss. Returns the pair's id."""
-        *earlier, last = response.open
-        for answered in earlier:
-            answered.close(conn)
-        if response.loss is not None:
-            last.close(conn, response.loss, response.detail)
-            candidate_rows.lose(conn, candidate.id, response.loss, response.detail)
-            return None
-        last.close(conn)
-        try:
-            pair_id = add_pair(
-                conn,
-                NewPair(
-                    instruction=candidate.instruction,
-                    input=candidate.input if response.input is None else response.input,
-                    output=response.output,
-                    origin="generated",
-                    run_id=self._run_id,
-                    topic_id=topic.id,
-                    call_id=last.call_id,
-                ),
-            )
-        except DuplicatePair as duplicate:
-            candidate_rows.lose(conn, candidate.id, "exact duplicate", str(duplicate.message))
-            return None
-        candidate_rows.answer(conn, candidate.id, pair_id, kept=kept, detail=response.detail)
-        return pair_id
-
     async def _judge(self, candidate: Candidate | None, pair_id: int) -> None:
         """Score a pair. With `candidate`, the judge's word decides whether it counts."""
         pair = await self._workspace.aread(lambda conn: get_pair(conn, pair_id))
@@ -551,9 +499,11 @@ class GenerateJob:
             raise
         judgement = verdictless.judgement
         scores = {name: score.value for name, score in (judgement.scores or {}).items()}
-        loss, detail = (
-            self._judged_loss(scores, judgement.reason, pair.topic_id) if candidate else (None, None)
-        )
+        loss, detail = None, None
+        if candidate is not None:
+            assert self._where is not None
+            name = self._topics[pair.topic_id or 0].path.rsplit(" › ", 1)[-1]
+            loss, detail = judged_loss(self._where, scores, judgement.reason, name)
 
         def store(conn: sqlite3.Connection) -> None:
             verdictless.close(conn)
@@ -587,22 +537,6 @@ class GenerateJob:
         if loss is None:
             topic.kept += 1
             await self._events.put(PairKept(pair_id, topic.path, pair.instruction, scores))
-
-    def _judged_loss(
-        self, scores: Mapping[str, float], failure: str | None, topic_id: int | None
-    ) -> tuple[str | None, str | None]:
-        if failure is not None:
-            return "judge failed", failure
-        assert self._where is not None
-        topic = self._topics[topic_id or 0]
-        names: dict[str, float | str | None] = {
-            "topic": topic.path.rsplit(" › ", 1)[-1],
-            "verdict": "undecided",
-        }
-        passed = evaluate(self._where, lambda name: names.get(name, scores.get(name)))
-        if passed is True:
-            return None, None
-        return "judged below", ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
 
     async def _progress(self, *, force: bool = False) -> None:
         if not force and time.monotonic() - self._last_progress < _PROGRESS_EVERY_S:
@@ -668,21 +602,3 @@ def _recipe_of(conn: sqlite3.Connection) -> tuple[Recipe, str]:
 def _pair_of(candidate: Candidate) -> int:
     assert candidate.pair_id is not None
     return candidate.pair_id
-
-
-def _dry_text(
-    topic: TopicState,
-    why: str,
-    before: Mapping[int, int],
-    after: Mapping[int, int],
-    topics: Mapping[int, TopicState],
-    everywhere: bool,
-    again: bool,
-) -> str:
-    text = f"{topic.path} ran dry: {why}"
-    if again:
-        return f"{text}; now every topic is dry, and each is asked once more"
-    if everywhere:
-        return f"{text}; every topic is exhausted"
-    gains = [f"{after[t] - before[t]} to {topics[t].path}" for t in after if after[t] > before[t]]
-    return f"{text}; of its quota {', '.join(gains)}" if gains else text

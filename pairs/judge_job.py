@@ -18,6 +18,7 @@ from .doors import Doors
 from .errors import PairsmithError, UsageError
 from .events import Ended, Event, Judged, Notice
 from .expressions import Expression, parse_expression
+from .job_events import events_of
 from .judge_calls import JudgeCalls
 from .judging import Judge
 from .limits import Budget, LimitReached, Limits
@@ -83,23 +84,9 @@ class JudgeJob:
 
     async def events(self) -> AsyncIterator[Event]:
         """Run the job and tell of it; the last event is `Ended`. Raises PairsmithError where it could not begin."""
-        runner = asyncio.create_task(self._run())
-        try:
-            while not runner.done():
-                getter = asyncio.create_task(self._queue.get())
-                await asyncio.wait({runner, getter}, return_when=asyncio.FIRST_COMPLETED)
-                if getter.done():
-                    yield getter.result()
-                else:
-                    getter.cancel()
-            while not self._queue.empty():
-                yield self._queue.get_nowait()
-            yield runner.result()
-        finally:
-            if not runner.done():
-                runner.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await runner
+        async with contextlib.aclosing(events_of(self._run(), self._queue)) as told:
+            async for event in told:
+                yield event
 
     async def _run(self) -> Ended:
         workspace = self._workspace

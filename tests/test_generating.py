@@ -15,6 +15,7 @@ from pairsmith.pairs.generation_plan import GenerateSettings
 from pairsmith.pairs.limits import Limits
 from pairsmith.pairs.normalise import normal_form
 from pairsmith.pairs.rouge import rouge_l
+from pairsmith.pairs.store.meta import set_meta
 from pairsmith.pairs.tokens import word_tokens
 
 from .brains import DefectiveLists, asked_for, fresh_instruction, prompt_of, repeating
@@ -337,6 +338,29 @@ async def test_where_with_a_name_that_the_judge_does_not_score_is_refused_before
             with pytest.raises(UsageError, match="helpfullness"):
                 await run_job(workspace, server, GenerateSettings(5, where="helpfullness >= 3"))
             assert server.completions == 0
+
+
+async def test_a_judge_switched_to_that_scores_other_things_ends_the_run_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    brain = DefectiveLists(seed=16, chance=0)
+    scalar = "nim:nvidia/llama-3.1-nemotron-70b-reward"
+
+    def judging(body: dict) -> str:  # type: ignore[type-arg]
+        return "reward:-12.5" if "70b-reward" in body["model"] else brain(body)
+
+    async with NimServer(brain=judging) as server:
+        with make_workspace(tmp_path, judge=REWARD, topics=("One",)) as workspace:
+            wanted = GenerateSettings(60, where="helpfulness >= 3")
+            job = GenerateJob(workspace, wanted, settings_for(server))
+            async for event in job.events():
+                if isinstance(event, PairKept):
+                    await workspace.awrite(lambda conn: set_meta(conn, "judge", scalar))
+            assert isinstance(event, Ended)
+            assert event.state == "unfinished"
+            assert "'helpfulness', which the judge of now does not score" in event.reason
+            assert event.ledger is not None
+            assert event.ledger.balance() == []
 
 
 async def test_a_judge_that_lets_nothing_pass_ends_the_run_with_a_diagnosis(tmp_path: Path) -> None:
