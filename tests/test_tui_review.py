@@ -305,3 +305,23 @@ async def test_long_texts_scroll_and_say_how_much_is_below(tmp_path: Path) -> No
             assert "line 59" in screen_text(pilot.app)
             await press(pilot, *"KKKKKKKKKK")
             assert "line 0" in screen_text(pilot.app)
+
+
+async def test_copying_sends_the_whole_response_to_the_terminals_clipboard(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            await press(pilot, "c")
+            assert pilot.app.clipboard == "git blame file"
+
+
+async def test_the_list_can_be_hidden_and_clicked(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace, WIDE) as pilot:
+            screen = review_of(pilot.app)
+            await pilot.click(screen.list, offset=(4, 3))
+            await settle(pilot)
+            assert screen.cursor == 3
+            await press(pilot, "l")
+            assert not screen.list.display
+            await press(pilot, "l")
+            assert screen.list.display

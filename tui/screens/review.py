@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
+from textual import events
 from textual.binding import Binding
 
 from ..widgets.bars import WIDE
@@ -62,6 +63,7 @@ class ReviewScreen(Deciding, Versions, Forms, Thresholds, Likeness):
         _key("v", "versions", "versions", "Step through the versions, with a word diff"),
         _key("x", "choose", "choose version", "Make the version on the screen the one that counts"),
         _key("d", "near", "near-duplicates", "Near-duplicates beside the pair"),
+        _key("c", "copy", "copy", "Copy the response to the clipboard, if the terminal allows it (OSC 52)"),
         _key("n", "note", "reason, tags, note", "A reason, tags and a note on the verdict"),
         _key("b", "bulk", "bulk", "Decide all pairs of the filter, after a preview of how many"),
         _key("t", "thresholds", "thresholds", "Thresholds on histograms, with what they would keep"),
@@ -142,14 +144,19 @@ class ReviewScreen(Deciding, Versions, Forms, Thresholds, Likeness):
 
     def action_text(self, pages: int) -> None:
         """Scroll the text by half of its height."""
-        step = max(1, self.pane.size.height // 2)
-        self.scrolled = max(0, min(self._most, self.scrolled + pages * step))
-        self.paint_pair()
+        self._scroll_text(pages * max(1, self.pane.size.height // 2))
+
+    def _scroll_text(self, lines: int) -> None:
+        scrolled = max(0, min(self._most, self.scrolled + lines))
+        if scrolled != self.scrolled:
+            self.scrolled = scrolled
+            self.paint_pair()
 
     def action_list(self) -> None:
         """The list beside the pair: hide it, or show it again."""
         if self.size.width < WIDE:
             self.say_plain(f"The list has room from {WIDE} columns on; here are {self.size.width}")
+            return
         self.toggle_class("-list")
         self.call_after_refresh(self._resized)
 
@@ -158,6 +165,14 @@ class ReviewScreen(Deciding, Versions, Forms, Thresholds, Likeness):
         self.go(message.position)
         if message.twice:
             self.action_edit()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The mouse wheel on the pair scrolls its text."""
+        self._scroll_text(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The mouse wheel on the pair scrolls its text."""
+        self._scroll_text(-3)
 
     def on_pair_list_scrolled(self) -> None:
         """The mouse wheel on the list."""

@@ -100,6 +100,21 @@ class Versions(ReviewBase):
         await self.changed(pair_id)
         self.say_plain(f"#{pair_id:03} edited, undecided again · v compares · u takes it back")
 
+    def action_copy(self) -> None:
+        """The whole response to the clipboard."""
+        self.start(self._copy())
+
+    async def _copy(self) -> None:
+        row = self.current
+        if row is None:
+            self.say_plain("There is no pair here to copy")
+            return
+        texts = await self._texts(row.id)
+        self.app.copy_to_clipboard(texts.output)
+        self.say_plain(
+            f"the response of #{row.id:03} was sent to the clipboard: {len(texts.output):,} characters"
+        )
+
     def action_external(self) -> None:
         """Edit in $EDITOR."""
         self.start(self._external())

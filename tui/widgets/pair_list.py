@@ -150,10 +150,12 @@ class PairList(Widget):
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Scroll without moving the cursor."""
+        event.stop()
         self._scroll(3)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Scroll without moving the cursor."""
+        event.stop()
         self._scroll(-3)
 
     def _scroll(self, lines: int) -> None:
