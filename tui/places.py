@@ -43,6 +43,7 @@ PLACES: tuple[Place, ...] = (
     Place("4", "generate", "Generate", "screens.generate", "GenerateScreen"),
     Place("5", "review", "Review", "screens.review", "ReviewScreen"),
     Place("6", "train", "Train", "screens.train", "TrainScreen"),
+    Place("7", "evaluate", "Evaluate", "screens.evaluate", "EvaluateScreen"),
     Place("8", "export", "Export", "screens.export", "ExportScreen"),
     Place("9", "settings", "Settings", "screens.settings", "SettingsScreen", needs_workspace=False),
 )

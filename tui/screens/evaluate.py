@@ -1,0 +1,245 @@
+"""Evaluate: a trained model beside its base on the pairs that were held back, in numbers with their uncertainty; then
+the answers themselves, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
+from textual.binding import Binding
+from textual.widget import Widget
+
+from pairsmith.pairs.errors import PairsmithError
+from pairsmith.pairs.store.driver import sqlite3
+from pairsmith.pairs.store.runs import Run, list_runs
+
+from ..text import line
+from ..widgets.line import Piece
+from ..widgets.lines import Lines, Row, plain
+from ..widgets.pick_list import PickList
+from ..working import begin
+from .base import PlaceScreen
+from .evaluate_rows import EvaluateWatch, Item, item_entries, number_rows, read_items
+
+if TYPE_CHECKING:
+    from pairsmith.pairs.evaluate_job import EvaluateJob
+
+    from ..app import PairsmithApp
+    from ..jobs import JobState
+
+PAINT_S = 0.25
+
+
+class EvaluateScreen(PlaceScreen):
+    """See the module."""
+
+    PLACE = "evaluate"
+    CSS = """
+    EvaluateScreen #numbers { height: 11; }
+    EvaluateScreen #items { margin: 0; }
+    """
+    BINDINGS = [  # noqa: RUF012 - Textual's own declaration
+        Binding("g", "go", "evaluate", id="evaluate.go", tooltip="Measure this run; one that was stopped goes on"),
+        Binding("r", "run", "run", id="evaluate.run", tooltip="Another training run"),
+        Binding("a", "against", "against", id="evaluate.against",
+                tooltip="Let the judge compare with nobody, with the base, or with another run"),
+        Binding("J", "judge", "judge", id="evaluate.judge", tooltip="Choose who judges"),
+        Binding("P", "stop", "stop", id="evaluate.stop", tooltip="Stop: what was measured and judged is kept"),
+        Binding("j,down", "move(1)", "next", show=False, id="evaluate.next", tooltip="The next answer"),
+        Binding("k,up", "move(-1)", "previous", show=False, id="evaluate.previous", tooltip="The answer before"),
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained: list[Run] = []
+        self.chosen: int | None = None
+        self.against: str | None = None
+        self._evaluation: Run | None = None
+        self._items: list[Item] = []
+        self._loaded = False
+        self._painted = -1
+
+    def body(self) -> Iterable[Widget]:
+        """The numbers, and the answers."""
+        yield Lines(id="numbers")
+        yield PickList(id="items")
+
+    @property
+    def _app(self) -> PairsmithApp:
+        return cast("PairsmithApp", self.app)
+
+    @property
+    def items(self) -> PickList:
+        """The answers."""
+        return self.query_one("#items", PickList)
+
+    @property
+    def text(self) -> str:
+        """The numbers, for tests."""
+        return plain(self.query_one("#numbers", Lines).rows)
+
+    @property
+    def _state(self) -> JobState | None:
+        state = self._app.jobs.state
+        return state if state is not None and state.kind == "evaluate" else None
+
+    def on_mount(self) -> None:
+        """Look at the job a few times a second while this place is on the screen."""
+        self.set_interval(PAINT_S, self._tick)
+
+    def on_screen_resume(self) -> None:
+        """Runs may have come."""
+        super().on_screen_resume()
+        begin(self, self._read, group="read")
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self.call_after_refresh(self.paint)
+
+    def _tick(self) -> None:
+        state = self._state
+        if state is None or not self.is_current or state.version == self._painted:
+            return
+        self._painted = state.version
+        self.paint()
+        if state.over:
+            begin(self, self._read, group="read")
+
+    async def _read(self) -> None:
+        workspace, chosen = self.session.workspace, self.chosen
+        if workspace is None:
+            return
+
+        def read(conn: sqlite3.Connection) -> tuple[list[Run], int | None, Run | None, list[Item]]:
+            trained = [run for run in list_runs(conn, "train") if run.state == "done"]
+            ids = [run.id for run in trained]
+            here = chosen if chosen in ids else ids[0] if ids else None
+            for run in list_runs(conn, "evaluate"):
+                if run.result and run.result.get("train_run") == here and here is not None:
+                    return trained, here, run, read_items(conn, run)
+            return trained, here, None, []
+
+        try:
+            self.trained, self.chosen, self._evaluation, self._items = await workspace.aread(read)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+        self._loaded = True
+        self.paint()
+
+    def paint(self) -> None:
+        """Paint both."""
+        area = self.query_one("#numbers", Lines)
+        width = area.size.width
+        if not width:
+            return
+        area.show_rows(self._rows(width)[: area.size.height])
+        self.items.show_entries(item_entries(self._items, width))
+
+    def _rows(self, width: int) -> list[Row]:
+        if not self._loaded:
+            return [(Piece(" reading…", "quiet"),)]
+        run = next((run for run in self.trained if run.id == self.chosen), None)
+        if run is None:
+            return [
+                (Piece(" No model is trained yet.", "strong"),),
+                (),
+                (Piece("  6", "accent"), Piece("  trains one")),
+            ]
+        base = line(str(run.settings.get("base")), 30)
+        judge = line(self.session.judge or "none", 30)
+        setup = f"run {run.id}: {base} · against {self.against or 'nobody'} · judge {judge}"
+        status, style = self._status()
+        rows: list[Row] = [
+            (Piece(f" {line(setup, width - 2)}", "strong"),),
+            (Piece(f" {line(status, width - 2)}", style),),
+            (),
+        ]
+        if self._evaluation is not None and self._evaluation.result:
+            rows += number_rows(self._evaluation.result, width)
+        if self._items:
+            rows += [(Piece(" worst first", "quiet"),)]
+        return rows
+
+    def _status(self) -> tuple[str, str]:
+        state = self._state
+        watch = state.watch if state is not None else None
+        if state is not None and isinstance(watch, EvaluateWatch) and watch.train_run == self.chosen:
+            if self._app.jobs.running:
+                last = watch.last
+                if state.state == "stopping":
+                    return "■ stopping: what was measured is kept", "accent"
+                if last is None:
+                    return "▶ starting: the model is loaded", "good"
+                failed = f", {last.failed:,} failed" if last.failed else ""
+                return f"▶ {last.what} {last.subject}: {last.done:,} of {last.total:,}{failed}", "good"
+            if state.problem:
+                return f"✗ {state.problem} · g goes on", "bad"
+            if state.state != "done":
+                return f"! not done: {state.reason} · g goes on", "accent"
+        if self._evaluation is None:
+            return "not measured yet · g measures it beside its base", "accent"
+        if self._evaluation.state != "done":
+            return f"! not done: {self._evaluation.reason} · g goes on", "accent"
+        return "✓ measured; intervals are 95 %", "good"
+
+    def action_move(self, steps: int) -> None:
+        """Move the cursor."""
+        self.items.move(steps)
+
+    def action_go(self) -> None:
+        """Evaluate."""
+        workspace, session, chosen = self.session.workspace, self.session, self.chosen
+        if self._app.jobs.running:
+            self.notify("A job is under way" + (": p goes on" if self._app.jobs.paused else ""))
+            return
+        if workspace is None or chosen is None:
+            self.notify("No model is trained yet: 6 trains one")
+            return
+        against = self.against
+
+        async def make() -> EvaluateJob:
+            from pairsmith.pairs.evaluate_job import EvaluateJob, EvaluateOptions
+
+            options = EvaluateOptions(run=str(chosen), default_judge=session.judge, against=against)
+            return EvaluateJob(workspace, await session.backend_settings(), options)
+
+        self._app.jobs.start_watched("evaluate", EvaluateWatch(chosen), make)
+        self.paint()
+
+    def action_run(self) -> None:
+        """The next training run."""
+        ids = [run.id for run in self.trained]
+        if len(ids) < 2 or self.chosen not in ids:
+            self.notify("There is no other trained run: 6 trains one")
+            return
+        self.chosen = ids[(ids.index(self.chosen) + 1) % len(ids)]
+        self.against = None
+        begin(self, self._read, group="read")
+
+    def action_against(self) -> None:
+        """The next opponent."""
+        names = [None, "base", *(str(run.id) for run in self.trained if run.id != self.chosen)]
+        at = names.index(self.against) if self.against in names else 0
+        self.against = names[(at + 1) % len(names)]
+        who = {None: "nobody", "base": "its base"}.get(self.against, f"run {self.against}")
+        judge = "" if self.session.judge or self.against is None else "; J chooses a judge for it"
+        self.notify(f"Compared with {who}{judge}")
+        self.paint()
+
+    def action_judge(self) -> None:
+        """Choose a judge."""
+        begin(self, self._choose_judge, group="model")
+
+    async def _choose_judge(self) -> None:
+        from .models import ModelScreen
+
+        if await self.app.push_screen_wait(ModelScreen("judge")):
+            self.paint()
+
+    def action_stop(self) -> None:
+        """Stop."""
+        if self._app.jobs.running:
+            self._app.jobs.stop()
+            self.paint()
+        else:
+            self.notify("Nothing runs")
