@@ -45,7 +45,7 @@ ABOUT = {
     "messages": "chat messages, one conversation on each line, as OpenAI and most trainers take them",
     "sharegpt": "conversations from human and gpt, one on each line",
     "prompt-completion": "prompt and completion, one on each line",
-    "csv": "three columns for a spreadsheet; what looks like a formula stays a text",
+    "csv": "three columns, every text as it is, or made safe to open in a spreadsheet",
     "dpo": "prompt, chosen and rejected, for preference training",
     "parquet": "columns, for pandas and the Hub",
     "hf": "a folder that datasets.load_from_disk reads",

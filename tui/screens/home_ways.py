@@ -140,7 +140,7 @@ def import_form(app: PairsmithApp) -> FormScreen:
 
     async def do(values: Values) -> str | None:
         path = Path(values["file"].strip()).expanduser()
-        if not values["file"].strip() or not path.is_file():
+        if not values["file"].strip() or not path.exists():
             return (
                 f"There is no file {one_line(str(path))}"
                 if values["file"].strip()
@@ -150,7 +150,7 @@ def import_form(app: PairsmithApp) -> FormScreen:
         return None
 
     fields: list[Text | Choice] = [
-        Text("file", "file", "", "JSON or JSONL with instruction and output"),
+        Text("file", "file", "", "JSON, JSONL, CSV, Parquet, a workspace, a folder of datasets"),
         Choice(
             "format", "format", [(name, "found out" if name == "auto" else name) for name in NAMES], "auto"
         ),
@@ -197,6 +197,7 @@ def report_lines(report: FileImport) -> list[str]:
         lines.append(f"{report.duplicates:,} are here already: same instruction, input and response.")
     if report.without_response:
         lines.append(f"{report.without_response:,} have an empty response.")
+    lines += report.notes
     if report.refused:
         lines.append(f"{report.refused:,} are refused, such as {one_line(str(report.refusals[0]), 200)}")
     return lines
