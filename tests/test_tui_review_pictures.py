@@ -48,6 +48,8 @@ async def test_the_reviewer_looks_as_it_did(tmp_path: Path, state: str, size: tu
         places = next((n for n, line in enumerate(lines) if "[5 Review]" in line), None)
         if places is not None:
             lines[places] = "(places)"  # grows with the application
+        if state == "keys":  # its columns are as wide as the list of places
+            lines = [" ".join(line.split()) for line in lines]
         found = "\n".join(line for line in lines if "Go to a place" not in line) + "\n"
     file = SNAPSHOTS / f"review-{state}-{size[0]}x{size[1]}.txt"
     if os.environ.get("PAIRSMITH_SNAPSHOTS") == "write":

@@ -7,22 +7,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pairsmith.pairs.store.bulk import count_bulk, decide_bulk
 from pairsmith.pairs.store.filters import PairFilter
 from pairsmith.pairs.store.paging import Order, count_pairs
 from pairsmith.pairs.store.scores import attributes, judges
 from pairsmith.pairs.store.verdicts import VerdictName, all_tags, decide
-from pairsmith.pairs.thresholds import kept_thresholds
 
 from ..text import line
 from ..widgets.line import Piece
 from ..widgets.lines import Row
-from .choose import ChooseScreen, Field, Values, field
 from .review_base import ReviewBase
 from .review_status import filter_words, order_words
 
 if TYPE_CHECKING:
     from pairsmith.pairs.store.driver import sqlite3
+
+    from .choose import Values
 
 VERDICTS = (
     ("undecided", "undecided"),
@@ -66,6 +65,8 @@ class Forms(ReviewBase):
         self.start(self._filter())
 
     async def _filter(self) -> None:
+        from .choose import ChooseScreen, field
+
         tags = await self.workspace.aread(all_tags)
         now = self.chosen
         topics = sorted(self.queue.topics.items(), key=lambda one: one[1])
@@ -112,6 +113,8 @@ class Forms(ReviewBase):
         self.start(self._order())
 
     async def _order(self) -> None:
+        from .choose import ChooseScreen, field
+
         judge, names, line_judge, kept = await self.workspace.aread(
             partial(_order_material, self.session.judge)
         )
@@ -142,6 +145,8 @@ class Forms(ReviewBase):
         if self.workspace.readonly:
             self.complain("this workspace is open for reading only")
             return
+        from .choose import ChooseScreen, Field, field
+
         acts = (("accept all", "accepted"), ("reject all", "rejected"), ("make all undecided", "undecided"))
         fields = [
             Field("verdict", "what", acts),
@@ -159,6 +164,8 @@ class Forms(ReviewBase):
         )
 
     async def _bulk_preview(self, values: Values) -> Sequence[Row]:
+        from pairsmith.pairs.store.bulk import count_bulk
+
         verdict, human = values["verdict"], values["hand"]
         changed = await self.workspace.aread(lambda conn: count_bulk(conn, self.chosen, verdict, human=human))
         every = await self.workspace.aread(lambda conn: count_pairs(conn, self.chosen))
@@ -172,6 +179,8 @@ class Forms(ReviewBase):
             self.start(self._bulk(values["verdict"], values["hand"]))
 
     async def _bulk(self, verdict: VerdictName, human: bool) -> None:
+        from pairsmith.pairs.store.bulk import decide_bulk
+
         chosen = self.chosen
         done = await self.workspace.awrite(lambda conn: decide_bulk(conn, chosen, verdict, human=human))
         await self.changed(None)
@@ -219,6 +228,8 @@ _ANY_TEXT: tuple[str, Any] = ("any", "")
 def _order_material(
     present: str | None, conn: sqlite3.Connection
 ) -> tuple[str, list[str], str, tuple[Any, ...]]:
+    from pairsmith.pairs.thresholds import kept_thresholds
+
     known = judges(conn)
     judge = present if present in known else known[0] if known else ""
     line_judge, kept = kept_thresholds(conn)

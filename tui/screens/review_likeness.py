@@ -6,7 +6,6 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
-from pairsmith.pairs.near_pairs import NearPair, NearPairs
 from pairsmith.pairs.store.instructions import joined
 from pairsmith.pairs.store.review_rows import ReviewRow, review_rows
 
@@ -14,6 +13,8 @@ from .review_base import ReviewBase
 from .review_pane import NearLine
 
 if TYPE_CHECKING:
+    from pairsmith.pairs.near_pairs import NearPair, NearPairs
+
     from .near import NearScreen
 
 UNASKED = 3_000
@@ -40,6 +41,8 @@ class Likeness(ReviewBase):
     async def _build(self, *, quiet: bool) -> None:
         if quiet:
             await asyncio.sleep(_SETTLE_S)
+        from pairsmith.pairs.near_pairs import NearPairs
+
         index = NearPairs(self.workspace)
         loop = asyncio.get_running_loop()
 

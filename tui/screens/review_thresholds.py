@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pairsmith.pairs.store.scores import judges
-from pairsmith.pairs.thresholds import keep_thresholds, kept_thresholds
 
 from ..text import line
 from ..widgets.line import Piece
@@ -29,6 +28,7 @@ class Thresholds(ReviewBase):
 
     async def _thresholds(self) -> None:
         from pairsmith.pairs.store.score_columns import read_scored
+        from pairsmith.pairs.thresholds import kept_thresholds
 
         from .thresholds import ThresholdScreen
 
@@ -53,6 +53,7 @@ class Thresholds(ReviewBase):
 
     async def _draw(self, judge: str, chosen: Chosen) -> None:
         from pairsmith.pairs.filtering import filter_pairs
+        from pairsmith.pairs.thresholds import keep_thresholds
 
         await self.workspace.awrite(lambda conn: keep_thresholds(conn, judge, chosen.thresholds))
         if not chosen.reject:

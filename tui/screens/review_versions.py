@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from pairsmith.pairs.store.edits import choose_version, edit_pair
 from pairsmith.pairs.store.pair_rows import Version, get_pair, get_versions
 
 from ..text import safe, wrap_safe
@@ -91,6 +90,8 @@ class Versions(ReviewBase):
         return Texts(pair.instruction, pair.input, pair.output)
 
     async def _save_edit(self, pair_id: int, texts: Texts) -> None:
+        from pairsmith.pairs.store.edits import edit_pair
+
         await self.workspace.awrite(
             lambda conn: edit_pair(
                 conn, pair_id, instruction=texts.instruction, input=texts.input, output=texts.output
@@ -202,6 +203,8 @@ class Versions(ReviewBase):
         self.start(self._choose(row.id, version))
 
     async def _choose(self, pair_id: int, version: Version) -> None:
+        from pairsmith.pairs.store.edits import choose_version
+
         await self.workspace.awrite(lambda conn: choose_version(conn, pair_id, version.id))
         self._versions = []
         await self.changed(pair_id)

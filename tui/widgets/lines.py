@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -25,6 +26,7 @@ class Lines(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's
         super().__init__(id=id, classes=classes)
         self._rows: list[Row] = []
+        self._base = Style.null()
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -43,9 +45,14 @@ class Lines(Widget):
         if changed:
             self.refresh(*changed)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Several lines; the style under them, which walks the whole tree, is looked up once."""
+        self._base = self.rich_style
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """One of the lines."""
-        base, width = self.rich_style, self.size.width
+        base, width = self._base, self.size.width
         if y >= len(self._rows):
             return Strip.blank(width, base)
         return strip_of(self._rows[y], width, base, self)

@@ -67,6 +67,7 @@ class PairList(Widget):
         super().__init__()
         self._source = source
         self._top = 0
+        self._base = Style.null()
 
     @property
     def shown(self) -> range:
@@ -117,9 +118,14 @@ class PairList(Widget):
         changed, self._top = top != self._top, top
         return changed
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Several lines; the style under them, which walks the whole tree, is looked up once."""
+        self._base = self.rich_style
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """One pair."""
-        width, base = self.size.width, self.rich_style
+        width, base = self.size.width, self._base
         position = self._top + y
         if position >= len(self._source) or width < 8:
             return Strip.blank(width, base)
