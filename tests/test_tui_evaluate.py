@@ -45,9 +45,9 @@ def test_base_and_tuned_stand_side_by_side_with_intervals_and_the_worst_answer_c
             await until(pilot, lambda: bool(place(app)._items))
             text = screen_text(app)
             for word in (
-                "held-out pairs",
+                "test pairs",
                 "ROUGE-L",
-                "BLEU",
+                "BLEU, all",
                 "perplexity",
                 "difference",
                 "report",

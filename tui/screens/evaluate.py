@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..jobs import JobState
 
 PAINT_S = 0.25
+MOST_NUMBERS = 12
 
 
 class EvaluateScreen(PlaceScreen):
@@ -35,7 +36,7 @@ class EvaluateScreen(PlaceScreen):
 
     PLACE = "evaluate"
     CSS = """
-    EvaluateScreen #numbers { height: 11; }
+    EvaluateScreen #numbers { height: 12; }
     EvaluateScreen #items { margin: 0; }
     """
     BINDINGS = [  # noqa: RUF012 - Textual's own declaration
@@ -57,7 +58,7 @@ class EvaluateScreen(PlaceScreen):
         self._evaluation: Run | None = None
         self._items: list[Item] = []
         self._loaded = False
-        self._painted = -1
+        self._painted = self._height = -1
 
     def body(self) -> Iterable[Widget]:
         """The numbers, and the answers."""
@@ -132,7 +133,11 @@ class EvaluateScreen(PlaceScreen):
         width = area.size.width
         if not width:
             return
-        area.show_rows(self._rows(width)[: area.size.height])
+        rows = self._rows(width)[:MOST_NUMBERS]
+        if len(rows) != self._height:
+            self._height = len(rows)
+            area.styles.height = len(rows)
+        area.show_rows(rows)
         self.items.show_entries(item_entries(self._items, width))
 
     def _rows(self, width: int) -> list[Row]:
@@ -152,7 +157,6 @@ class EvaluateScreen(PlaceScreen):
         rows: list[Row] = [
             (Piece(f" {line(setup, width - 2)}", "strong"),),
             (Piece(f" {line(status, width - 2)}", style),),
-            (),
         ]
         if self._evaluation is not None and self._evaluation.result:
             rows += number_rows(self._evaluation.result, width)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pairsmith.pairs.events import Event
     from pairsmith.pairs.store.runs import Run
 
-MEASURES = (("rougeL", "ROUGE-L"), ("bleu", "BLEU"), ("exact_match", "exact match"))
 SHOWN = 300
 
 
@@ -113,15 +112,25 @@ def number_rows(result: Mapping[str, Any], width: int) -> list[Row]:
     subjects = result.get("subjects") or {}
     reports = [subjects.get(name) or {} for name in ("base", "tuned")]
     paired = (result.get("paired") or {}).get("base") or {}
-    heading = f"{int(result.get('n') or 0):,} held-out pairs"
+    heading = f"{int(result.get('n') or 0):,} test pairs"
     rows = [_cells((heading, "base", "tuned", "difference", "p", "n"), width, "strong")]
     judge = result.get("judge")
     if judge:
         known = [judge["subjects"].get(name) or {} for name in ("base", "tuned")]
         rows.append(_measure("judge 0–100", known, "mean", (judge.get("paired") or {}).get("base"), width))
-    for name, label in MEASURES:
-        metrics = [(report.get("metrics") or {}).get(name) or {} for report in reports]
-        rows.append(_measure(label, metrics, "value", paired.get(name), width))
+    metrics = [report.get("metrics") or {} for report in reports]
+    rows.append(
+        _measure(
+            "ROUGE-L", [found.get("rougeL") or {} for found in metrics], "value", paired.get("rougeL"), width
+        )
+    )
+    # Of a corpus there is one BLEU, of which no paired difference is taken: that is of the BLEU of every answer.
+    rows.append(_measure("BLEU, all", [found.get("bleu") or {} for found in metrics], "value", None, width))
+    each = paired.get("bleu") or {}
+    if each:
+        rows.append(
+            _measure("BLEU, each", [each.get("other") or {}, each.get("tuned") or {}], "mean", each, width)
+        )
     shown = [_number((report.get("perplexity") or {}).get("response")) for report in reports]
     p = (paired.get("nll") or {}).get("p")
     rows.append(_cells(("perplexity", *shown, "", _p(p), ""), width))
@@ -167,7 +176,7 @@ def _words(result: Mapping[str, Any], width: int) -> list[Row]:
 
 
 def _cells(cells: Sequence[str], width: int, style: str = "") -> Row:
-    widths = (21, 18, 18, 22, 9, 6) if width >= 96 else (19, 16, 16, 18, 8, 3)
+    widths = (21, 18, 18, 22, 9, 6) if width >= 96 else (14, 17, 17, 19, 8, 4)
     pieces = [Piece(" " + fill(cells[0], widths[0]), style or "quiet")]
     return (
         *pieces,
