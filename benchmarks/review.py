@@ -36,10 +36,42 @@ from tests.terminal import Terminal, strip  # noqa: E402
 COLUMNS, ROWS = 120, 40
 SMALL = 1_000
 _BATCH = 20_000
-_WORDS = (
-    "branch merge commit rebase stash remote fetch push pull tag blame bisect reset checkout switch restore index tree"
-    " history conflict upstream origin patch hook submodule worktree reflog cherry pick squash amend diff log show"
-).split()
+_WORDS = [
+    "branch",
+    "merge",
+    "commit",
+    "rebase",
+    "stash",
+    "remote",
+    "fetch",
+    "push",
+    "pull",
+    "tag",
+    "blame",
+    "bisect",
+    "reset",
+    "checkout",
+    "switch",
+    "restore",
+    "index",
+    "tree",
+    "history",
+    "conflict",
+    "upstream",
+    "origin",
+    "patch",
+    "hook",
+    "submodule",
+    "worktree",
+    "reflog",
+    "cherry",
+    "pick",
+    "squash",
+    "amend",
+    "diff",
+    "log",
+    "show",
+]
 EMPTY = """
 from textual.app import App
 from textual.widgets import Static
@@ -60,7 +92,7 @@ class Timing:
 
     def row(self) -> str:
         """A line of the table."""
-        cells = [quantiles(self.paint)] + [quantiles(self.commit) if self.commit else "-"]
+        cells = [quantiles(self.paint), quantiles(self.commit) if self.commit else "-"]
         return f"| {self.name} | {' | '.join(cells)} | {len(self.paint)} |"
 
 

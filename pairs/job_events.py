@@ -10,7 +10,9 @@ from typing import Any
 from .events import Ended, Event
 
 
-async def events_of(job: Coroutine[Any, Any, Ended], queue: asyncio.Queue[Event]) -> AsyncGenerator[Event, None]:
+async def events_of(
+    job: Coroutine[Any, Any, Ended], queue: asyncio.Queue[Event]
+) -> AsyncGenerator[Event, None]:
     """Run the job; yield what it puts into the queue, and what it returns last. Raises what it raises.
 
     Whoever stops listening cancels the job.

@@ -68,7 +68,7 @@ FOOTER = {
         "limits": "The most that one start may spend",
         "score": "There is no judge",
     },
-    "export": {"write": "✓ 10 pairs", "change": "‹ alpaca ›", "choose": "‹ csv ›"},
+    "export": {"write": "✓ 10 pairs", "change": "‹ alpaca ›", "choose": "‹ hf ›"},
     "settings": {
         "change": "The default generator",
         "choose": "enter changes this one",

@@ -253,7 +253,9 @@ class Llama:
         """Install `wheel` and Pairsmith itself, then see whether they work."""
         what = ("--no-deps", "--no-build-isolation", "--force-reinstall", str(wheel))
         command = pip_install(self.place, *what, "--editable", str(self.place.root))
-        step = self.screen.start("installing Pairsmith and llama.cpp", command, pip_environment(self.place))
+        environment = pip_environment(self.place)
+        del environment["PIP_BUILD_CONSTRAINT"]  # newer pips refuse it where there is no build isolation
+        step = self.screen.start("installing Pairsmith and llama.cpp", command, environment)
         if not self.screen.wait(step):
             raise Failed(f"{step.tail()}\nPairsmith could not be installed; all of it: {step.log}")
         return self_test([str(self.place.python), "-P", "-m", "pairsmith.backends.llama_cpp.selftest"])
