@@ -30,8 +30,9 @@ POOL_TOPIC = "pool_topic"
 """Where the workspace notes under which topic Self-Instruct's pool stands."""
 _TOPIC_TRIES = 4
 _MAX_TOPIC_CHARACTERS = 200
-_MAX_ITEM_CHARACTERS = 2000
-"""Bound for a string in a constrained list: small models otherwise write one until the token limit."""
+_MAX_ITEM_CHARACTERS = 600
+"""Bound for a string in a constrained list: small models otherwise write one until the token limit. Bounds in the
+thousands crash llama.cpp's grammars, and with them the servers built on it."""
 
 
 @dataclass(frozen=True, slots=True)
