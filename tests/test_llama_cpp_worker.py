@@ -50,8 +50,9 @@ async def test_a_killed_worker_fails_its_calls_as_retryable_and_comes_back(model
     backend = open_llama_cpp(str(model), Settings())
     try:
         await backend.capabilities()
-        calls = [asyncio.create_task(backend.complete(LONG)) for _ in range(8)]
-        await asyncio.sleep(0.1)
+        calls = [asyncio.create_task(backend.complete(LONG)) for _ in range(200)]
+        # Far more calls than sequences: when the first has ended, most of them are still to come.
+        await asyncio.wait(calls, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
         pid = backend.worker_pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
