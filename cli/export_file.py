@@ -3,11 +3,16 @@ the command gives the same bytes."""
 
 from __future__ import annotations
 
+import shutil
+import sys
+import tempfile
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import Any
 
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.chosen_pairs import verdicts_said
+from pairsmith.pairs.errors import UsageError
 from pairsmith.pairs.export_formats import FORMATS
 from pairsmith.pairs.exporting import ExportReport, ExportSettings, export_pairs
 
@@ -28,7 +33,9 @@ pairsmith export git.pairsmith git.json --format alpaca --verdict accepted --whe
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     add_workspace(parser)
-    parser.add_argument("path", metavar="PATH", type=path, help="the file to write (hf: the folder)")
+    parser.add_argument(
+        "path", metavar="PATH", type=path, help="the file to write (hf: the folder), or - for standard output"
+    )
     parser.add_argument("--format", choices=tuple(FORMATS), default="jsonl", help="default: jsonl")
     parser.add_argument(
         "--verdict",
@@ -56,6 +63,31 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Export. Raises UsageError and PairsmithError; then an older file is as it was."""
+    if str(arguments.path) == "-":
+        return _to_standard_output(arguments)
+    report = _export(arguments, arguments.path)
+    say(arguments, lambda: _lines(report, arguments), _data(report))
+    return 0
+
+
+def _to_standard_output(arguments: Namespace) -> int:
+    """The rows and nothing else; for a program, since a terminal would obey what stands in them."""
+    if sys.stdout.isatty():
+        raise UsageError(
+            "pairs are not written raw to a terminal; name a file, or pipe: export WORKSPACE - | less"
+        )
+    if arguments.json or arguments.card or arguments.format == "hf":
+        raise UsageError(
+            "standard output holds one file of rows; with --json, --card or --format hf name a path"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        report = _export(arguments, Path(folder) / "rows")
+        with report.path.open("rb") as rows:
+            shutil.copyfileobj(rows, sys.stdout.buffer)
+    return 0
+
+
+def _export(arguments: Namespace, path: Path) -> ExportReport:
     with (
         opened(arguments, readonly=not arguments.split) as workspace,
         graceful() as stop,
@@ -72,9 +104,7 @@ def run(arguments: Namespace) -> int:
             arguments.spreadsheet,
             arguments.card,
         )
-        report = export_pairs(workspace, arguments.path, settings, progress=bar.update, check=stop.check)
-    say(arguments, lambda: _lines(report, arguments), _data(report))
-    return 0
+        return export_pairs(workspace, path, settings, progress=bar.update, check=stop.check)
 
 
 def _data(report: ExportReport) -> dict[str, Any]:

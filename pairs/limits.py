@@ -1,4 +1,4 @@
-"""Limits of one start of a job: calls, tokens, money, minutes. None of them is ever exceeded."""
+"""Limits of one start of a job: calls, tokens, money, minutes. None is exceeded, but minutes by the calls in flight."""
 
 from __future__ import annotations
 
