@@ -1,13 +1,16 @@
 """How fast llama.cpp generates and judges through Pairsmith's engine, beside what one would use otherwise.
 
-    python benchmarks/inference.py [--quick] [--llama-server PATH] [--models FOLDER] [--append FILE]
+    python benchmarks/inference.py [--quick] [--llama-server PATH] [--other-build FOLDER] [--models FOLDER]
+                                   [--append FILE]
 
 Two random-weight models of 135M parameters (the shape of SmolLM2-135M; Q8_0 and F16) are made in FOLDER. Generation:
 requests with a shared prefix of about 230 tokens, 32 own prompt tokens and 48 generated ones, greedy. Judging: a
 rubric of about 206 tokens, pairs of about 220, five attributes. Compared are the high-level `Llama` class one by
 one, llama-cpp-python's own server (needs `llama-cpp-python[server]`), a `llama-server` where one is named, and the
 engine at 1, 4, 8, 16 and 32 sequences and by its own choice. The high-level class runs with sleeping and with
-spinning OpenMP threads; the better run counts. Every figure: wall time, whole requests, prompts included; CPU
+spinning OpenMP threads; the better run counts. `--other-build` adds the high-level class of another build of
+llama-cpp-python (`CFLAGS=… CXXFLAGS=… pip install --target FOLDER llama-cpp-python`; without AMX: the three
+`-mno-amx-*` of tools/build_llama.py). Every figure: wall time, whole requests, prompts included; CPU
 seconds tell how much of the wall time was ours on a shared machine.
 """
 
@@ -102,6 +105,18 @@ def _generation(path: Path, quant: str, options: argparse.Namespace) -> list[str
         for policy in ("passive", "active")
     ]
     rows = [*base]
+    if options.other_build:
+        rows += [
+            _child(
+                f"high-level, other build, {policy} threads",
+                "complete",
+                path,
+                {"prompts": prompts[:few]},
+                policy,
+                options.other_build,
+            )
+            for policy in ("passive", "active")
+        ]
     rows.append(_llama_cpp_server(path, prompts[:few]))
     if options.llama_server:
         rows.append(_llama_server(options.llama_server, path, prompts))
@@ -280,8 +295,11 @@ class _Clock:
         self.cpu += _cpu_of(self._pid)
 
 
-def _child(name: str, kind: str, path: Path, job: dict[str, Any], policy: str) -> Run:
+def _child(
+    name: str, kind: str, path: Path, job: dict[str, Any], policy: str, build: Path | None = None
+) -> Run:
     """Run one of `_CHILDREN` in a process of its own, its OpenMP threads waiting as told."""
+    other = {} if build is None else {"PYTHONPATH": str(build.resolve())}
     result = subprocess.run(
         [sys.executable, __file__, "--child", kind],
         input=json.dumps({"path": str(path), **job}),
@@ -289,7 +307,7 @@ def _child(name: str, kind: str, path: Path, job: dict[str, Any], policy: str) -
         stderr=subprocess.DEVNULL,
         text=True,
         check=True,
-        env={**os.environ, "OMP_WAIT_POLICY": policy},
+        env={**os.environ, "OMP_WAIT_POLICY": policy, **other},
     )
     return Run(name, **json.loads(result.stdout))
 
@@ -380,6 +398,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few requests only: to see that it runs")
     parser.add_argument("--quant", nargs="+", default=["q8_0", "f16"], choices=["q8_0", "f16"])
     parser.add_argument("--llama-server", type=Path, help="a llama-server binary to compare with")
+    parser.add_argument(
+        "--other-build", type=Path, metavar="FOLDER", help="another llama-cpp-python, by pip --target"
+    )
     parser.add_argument("--models", type=Path, help="where to keep the models; otherwise a temporary folder")
     parser.add_argument("--append", type=Path, help="a Markdown file that the table is appended to")
     parser.add_argument("--child", choices=["complete", "judge"], help=argparse.SUPPRESS)
