@@ -13,15 +13,20 @@ from typing import Any
 
 from pairsmith.backends.registry import NAMES, open_backend, parse_spec
 from pairsmith.backends.text import one_line, visible
-from pairsmith.pairs.chat import Answer, BackendPartner, ChatOptions, ChildPartner, Partner
+from pairsmith.pairs.chat import (
+    Answer,
+    BackendPartner,
+    ChatOptions,
+    ChildPartner,
+    Partner,
+    run_partner,
+)
 from pairsmith.pairs.store.workspace import open_workspace
-from pairsmith.pairs.training_child import models_folder
-from pairsmith.pairs.training_runs import base_of, config_of, find_run, tuned_model_of
-from pairsmith.pairs.training_settings import located_base
+from pairsmith.pairs.training_runs import find_run
 
 from .arguments import not_negative, seed, whole
 from .environment import Environment, add_backend_arguments, read_environment
-from .output import Failed, note, say
+from .output import note, say
 from .stopping import graceful
 from .train import device
 
@@ -86,28 +91,9 @@ def _partner(arguments: Namespace, environment: Environment) -> Partner:
     try:
         found = workspace.read(lambda conn: find_run(conn, arguments.run))
         home = environment.settings.home
-        if not arguments.base:
-            model = str(tuned_model_of(home, workspace, found))
-            return ChildPartner(model, options, name=f"training run {found.id}", device=arguments.device)
+        return run_partner(home, workspace, found, options, base=arguments.base, device=arguments.device)
     finally:
         workspace.close()
-    base = located_base(base_of(found), home)
-    if base.startswith("scratch:"):
-        raise Failed(
-            f"training run {found.id} started from random weights: there is nobody to talk to",
-            2,
-            advice="Leave --base out",
-            kind="usage",
-        )
-    style = str(config_of(found).get("prompt_style", "alpaca"))
-    return ChildPartner(
-        base,
-        options,
-        name=base_of(found),
-        style=style,
-        device=arguments.device,
-        models_dir=models_folder(home),
-    )
 
 
 def _messages(arguments: Namespace) -> Iterator[str]:

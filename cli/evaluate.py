@@ -137,6 +137,7 @@ def lines_of(result: Mapping[str, Any]) -> list[str]:
         lines += _judged(result["judge"])
     if "pairwise" in result:
         lines += _pairwise(result["pairwise"])
+    lines += _human(result.get("human") or {})
     for row in result.get("table", ()):
         if row.get("figure") == "judge score":
             lines.append(
@@ -212,6 +213,32 @@ def _pairwise(found: Mapping[str, Any]) -> list[str]:
         f" {found['unreadable_answers']:,} unreadable answers",
         f"  win rate {_interval(rate['mean'], rate)}, {_p(found['p'])}",
     ]
+
+
+def _human(human: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for found in human.get("compare", ()):
+        one = found["together"]
+        lines += [
+            f"{one_line(found['subject'])} against {one_line(found['against'])}, rated blind by"
+            f" {', '.join(one_line(name) for name in found['raters'])}:",
+            f"  {one['wins']:,} wins, {one['ties']:,} ties, {one['losses']:,} losses, {one['skipped']:,} skipped,"
+            f" {found['same']:,} answered alike and not asked",
+            f"  win rate {_interval(one['win_rate']['mean'], one['win_rate'])}, {_p(one['p'])}",
+        ]
+    if "scale" in human:
+        names = sorted({name for found in human["scale"] for name in found["raters"]})
+        lines.append(f"graded blind from 1 to 5 by {', '.join(map(one_line, names))}:")
+        rows = [
+            (
+                f"  {one_line(found['subject'], 40)}",
+                _interval(found["together"]["mean"], found["together"]),
+                f"{found['together']['n']:,} of {found['items']:,} graded, {found['together']['skipped']:,} skipped",
+            )
+            for found in human["scale"]
+        ]
+        lines += table(rows)
+    return lines
 
 
 def _interval(value: float | None, found: Mapping[str, Any]) -> str:

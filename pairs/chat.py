@@ -10,7 +10,12 @@ from typing import Protocol
 
 from pairsmith.backends.protocol import Backend, Completion, Message, Request
 
-from .training_child import ChildEvent, TrainingChild, TrainingFailed, failure_of
+from .errors import UsageError
+from .store.runs import Run
+from .store.workspace import Workspace
+from .training_child import ChildEvent, TrainingChild, TrainingFailed, failure_of, models_folder
+from .training_runs import base_of, config_of, tuned_model_of
+from .training_settings import located_base
 
 _DEADLINE_S = 600.0
 
@@ -27,11 +32,12 @@ class ChatOptions:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. `finish_reason` is "length" where it was cut off."""
+    """A whole answer. `finish_reason` is "length" where it was cut off; `tokens_per_s`: None where nobody measured."""
 
     text: str
     tokens: int
     finish_reason: str
+    tokens_per_s: float | None = None
 
 
 class Partner(Protocol):
@@ -46,6 +52,34 @@ class Partner(Protocol):
     async def close(self) -> None:
         """Let go of connections and processes."""
         ...
+
+
+def run_partner(
+    home: Path,
+    workspace: Workspace,
+    run: Run,
+    options: ChatOptions,
+    *,
+    base: bool = False,
+    device: str = "auto",
+) -> ChildPartner:
+    """The model that a training run made, or (`base`) what it started from, in the run's prompt style (blocking).
+
+    Raises PairsmithError where the model is not on this machine, UsageError where the run began with random weights.
+    """
+    if not base:
+        model = str(tuned_model_of(home, workspace, run))
+        return ChildPartner(model, options, name=f"training run {run.id}", device=device)
+    located = located_base(base_of(run), home)
+    if located.startswith("scratch:"):
+        raise UsageError(
+            f"training run {run.id} started from random weights: there is nobody to talk to",
+            "Talk to what it became",
+        )
+    style = str(config_of(run).get("prompt_style", "alpaca"))
+    return ChildPartner(
+        located, options, name=base_of(run), style=style, device=device, models_dir=models_folder(home)
+    )
 
 
 class BackendPartner:
@@ -145,8 +179,13 @@ class ChildPartner:
                     yield str(event.get("delta", ""))
                 elif event["event"] == "answer":
                     complete = True
-                    reason = str(event.get("finish_reason", "stop"))
-                    yield Answer(str(event.get("text", "")), int(event.get("tokens") or 0), reason)
+                    rate = event.get("tokens_per_s")
+                    yield Answer(
+                        str(event.get("text", "")),
+                        int(event.get("tokens") or 0),
+                        str(event.get("finish_reason", "stop")),
+                        float(rate) if isinstance(rate, int | float) else None,
+                    )
                     return
                 elif event["event"] == "error":
                     complete = True
@@ -154,7 +193,14 @@ class ChildPartner:
             raise TrainingFailed("the model's process ended in the middle of the answer", kind="vanished")
         finally:
             if not complete:
+                if self._child is not None:
+                    self._child.terminate()  # it reads no more of its input before the answer is whole
                 await self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the model is loaded, or being loaded."""
+        return self._child is not None and self._child.pid is not None
 
     async def close(self) -> None:
         """See Partner."""

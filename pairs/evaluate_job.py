@@ -21,6 +21,7 @@ from pairsmith.backends.text import one_line
 
 from .answer_judging import AnswerJudge, HeldOut
 from .answering import answer_all
+from .blind_results import human_ratings
 from .calling import Caller
 from .control import Control
 from .errors import PairsmithError, UsageError
@@ -177,6 +178,9 @@ class EvaluateJob:
             self._notice(
                 "judge", "no judge is named: the answers are not compared. Give --judge BACKEND:MODEL"
             )
+        human = await human_ratings(self._workspace, train.id)
+        if human:
+            self._result["human"] = human
         self._result["files"] = await write_report(folder, self._result)
 
     # ---- what is to be done --------------------------------------------------------------------------------

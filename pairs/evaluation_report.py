@@ -41,12 +41,14 @@ def _append(path: Path, text: str) -> None:
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The sections that need a judge; empty where there was none."""
+    """The sections that need a judge or people's ratings; empty where there are none."""
     lines: list[str] = []
     if "judge" in result:
         lines += _scores(result["judge"])
     if "pairwise" in result:
         lines += _pairwise(result["pairwise"])
+    if result.get("human"):
+        lines += _human(result["human"])
     if "table" in result:
         lines += _table(result["table"])
     return "\n".join(lines)
@@ -95,6 +97,55 @@ def _pairwise(found: Mapping[str, Any]) -> list[str]:
         f" {found['failed']} of {found['n']} | {found['unreadable_answers']} |",
     ]
     return [*lines, ""]
+
+
+def _human(human: Mapping[str, Any]) -> list[str]:
+    lines = ["## Rated by people, blind", ""]
+    lines += ["Nobody saw whose answer it was; places and order were drawn. Intervals are 95 %.", ""]
+    for found in human.get("compare", ()):
+        lines += [
+            f"### {_code(found['subject'])} against {_code(found['against'])}",
+            "",
+            f"{found['items']} test pairs, {found['same']} of them answered alike and not asked."
+            " A tie is half a win; skipped ones are not averaged.",
+            "",
+            "| rater | wins | ties | losses | skipped | win rate | interval | n | p | left preferred |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [_rater_row(name, one) for name, one in _raters(found)]
+        lines.append("")
+    if "scale" in human:
+        lines += ["### From 1 to 5", "", "| answers of | rater | mean | interval | n | skipped |"]
+        lines.append("|---|---|---|---|---|---|")
+        lines += [
+            f"| {_code(found['subject'])} | {_code(name)} | {_number(one['mean'])} |"
+            f" {_number(one['low'])} to {_number(one['high'])} | {one['n']} | {one['skipped']} |"
+            for found in human["scale"]
+            for name, one in _raters(found)
+        ]
+        lines.append("")
+    for found in human.get("paired", ()):
+        difference = found["difference"]
+        lines.append(
+            f"{_code(found['subject'])} less {_code(found['against'])}: {_number(difference['mean'])}"
+            f" ({_number(difference['low'])} to {_number(difference['high'])}), n {difference['n']},"
+            f" p = {found['p']:.4f}."
+        )
+    return [*lines, ""]
+
+
+def _raters(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    raters = list(found["raters"].items())
+    return raters + ([("all, by pair", found["together"])] if len(raters) > 1 else [])
+
+
+def _rater_row(name: str, one: Mapping[str, Any]) -> str:
+    rate = one["win_rate"]
+    return (
+        f"| {_code(name)} | {one['wins']} | {one['ties']} | {one['losses']} | {one['skipped']} |"
+        f" {_number(rate['mean'])} | {_number(rate['low'])} to {_number(rate['high'])} | {rate['n']} |"
+        f" {_number(one['p'])} | {one['left']} of {one['wins'] + one['losses']} |"
+    )
 
 
 def _table(rows: list[Mapping[str, Any]]) -> list[str]:

@@ -23,11 +23,13 @@ FILE_NAME = "settings.toml"
 
 @dataclass(frozen=True, slots=True)
 class UserSettings:
-    """BACKEND:MODEL for workspaces that name none, and the server that `openai` means; None: not set."""
+    """BACKEND:MODEL for workspaces that name none, the server that `openai` means, the name under which the user rates
+    answers; None: not set."""
 
     generator: str | None = None
     judge: str | None = None
     base_url: str | None = None
+    rater: str | None = None
 
 
 def settings_path(env: Mapping[str, str]) -> Path:
@@ -53,7 +55,10 @@ def read_user_settings(env: Mapping[str, str]) -> UserSettings:
             "Correct or remove the file",
         ) from None
     return UserSettings(
-        _spec(data, "generator", path), _spec(data, "judge", path), _text(data, "base_url", path)
+        _spec(data, "generator", path),
+        _spec(data, "judge", path),
+        _text(data, "base_url", path),
+        _text(data, "rater", path),
     )
 
 

@@ -70,6 +70,7 @@ SHAPES: dict[str, Shape] = {
     "version.removed": Shape("version", "id", ("removed",), _PAIR_OF_VERSION),
     "topic": Shape("topic", "id", ("parent_id", "name", "position", "quota", "pruned"), "-1"),
     "seed_task.removed": Shape("seed_task", "id", ("removed",), "-2"),
+    "rating.removed": Shape("rating", "id", ("removed",), "-3"),
 }
 CHUNK = 20_000
 """Rows that one statement of a bulk act changes at most."""

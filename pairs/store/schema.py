@@ -372,5 +372,31 @@ WHEN old.version_id <> new.version_id BEGIN
 END;
 """
 
-MIGRATIONS = (MIGRATION_1,)
+MIGRATION_2 = """
+-- A person's word on answers to a test pair, given without knowing whose they are. `answer` and `other` are hashes of
+-- the texts that were seen (`other` is empty where one answer stood alone): a rating counts wherever the same texts are
+-- rated, so that another evaluation of the same models loses none. `subject` and `against` say whose they were, `first`
+-- whether `answer` stood first. `value`: NULL is skipped; of 'compare' 1 is `answer`, 0 is `other`, 0.5 neither;
+-- of 'scale' 1 to 5.
+CREATE TABLE rating (
+    id INTEGER PRIMARY KEY,
+    rater TEXT NOT NULL CHECK (length(rater) BETWEEN 1 AND 100),
+    kind TEXT NOT NULL CHECK (kind IN ('compare', 'scale')),
+    run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE RESTRICT,
+    pair_id INTEGER NOT NULL REFERENCES pair (id) ON DELETE RESTRICT,
+    answer BLOB NOT NULL,
+    other BLOB NOT NULL DEFAULT x'',
+    subject TEXT NOT NULL CHECK (length(subject) > 0),
+    against TEXT NOT NULL DEFAULT '',
+    first INTEGER NOT NULL DEFAULT 1 CHECK (first IN (0, 1)),
+    value REAL,
+    at TEXT NOT NULL,
+    removed INTEGER NOT NULL DEFAULT 0 CHECK (removed IN (0, 1)),
+    CHECK (kind <> 'compare' OR answer < other AND (value IS NULL OR value IN (0.0, 0.5, 1.0))),
+    CHECK (kind <> 'scale' OR length(other) = 0 AND (value IS NULL OR value IN (1.0, 2.0, 3.0, 4.0, 5.0)))
+) STRICT;
+CREATE UNIQUE INDEX rating_once ON rating (pair_id, kind, rater, answer, other) WHERE removed = 0;
+"""
+
+MIGRATIONS = (MIGRATION_1, MIGRATION_2)
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -109,6 +109,9 @@ class SettingsScreen(PlaceScreen):
                 "base_url", "server", user.base_url or "none", note="the address that openai:MODEL means"
             ),
             Setting("theme", "theme", self.app.theme, True, "NO_COLOR takes all colours away"),
+            Setting(
+                "rater", "rater", user.rater or "none", note="the name that blind ratings are stored under"
+            ),
         ]
         entries = setting_entries(settings, width)
         entries += [
@@ -184,6 +187,8 @@ class SettingsScreen(PlaceScreen):
             self.app.push_screen(self._url_form())
         elif here == "theme":
             self.action_turn(1)
+        elif here == "rater":
+            self.app.push_screen(self._rater_form())
         elif here is not None and here.startswith("key:"):
             self.app.push_screen(self._key_form(here.partition(":")[2]))
 
@@ -217,6 +222,16 @@ class SettingsScreen(PlaceScreen):
         fields = [Text("url", "address", self.user.base_url or "", "http://127.0.0.1:8000/v1; empty: none")]
         return FormScreen("An OpenAI-compatible server", fields, do)
 
+    def _rater_form(self) -> FormScreen:
+        async def do(values: Values) -> str | None:
+            from pairsmith.pairs.store.ratings import rater_name
+
+            text = values["rater"].strip()
+            await self._save("rater", rater_name(text) if text else None)
+            return None
+
+        return FormScreen("Who rates?", [Text("rater", "name", self.user.rater or "", "empty: none")], do)
+
     def _key_form(self, binding: str) -> FormScreen:
         async def do(values: Values) -> str | None:
             keys = ",".join(part.strip() for part in values["keys"].split(",") if part.strip())
@@ -232,7 +247,7 @@ class SettingsScreen(PlaceScreen):
     def action_clear(self) -> None:
         """Take a default away."""
         here = self.form.current
-        if here in ("generator", "judge", "base_url"):
+        if here in ("generator", "judge", "base_url", "rater"):
             begin(self, self._cleared, here, group="save")
         else:
             self.notify("There is nothing to clear here")
@@ -240,7 +255,7 @@ class SettingsScreen(PlaceScreen):
     async def _cleared(self, name: str) -> None:
         try:
             await self._save(name, None)
-            self.notify(f"No default {name} any more")
+            self.notify("No rater any more" if name == "rater" else f"No default {name} any more")
         except (PairsmithError, BackendError) as error:
             self.notify(str(error), severity="error")
 
