@@ -160,9 +160,10 @@ def worker_environment(env: Mapping[str, str]) -> dict[str, str]:
     kept["PYTHONUNBUFFERED"] = "1"
     # glibc: give freed memory back instead of letting the heap creep up with every long prompt.
     kept |= {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
-    if "GOMP_SPINCOUNT" not in kept:
-        # Threads that spin between graph nodes lose a factor of up to fifty as soon as anything else wants the CPU.
-        kept.setdefault("OMP_WAIT_POLICY", "passive")
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(kept):
+        # Threads that spin for long between graph nodes lose a factor of up to fifty as soon as anything else wants the
+        # CPU; a few microseconds cost nothing then, and gain a sixth on a quiet machine (benchmarks/RESULTS.md).
+        kept |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
     return kept
 
 
