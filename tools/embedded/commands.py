@@ -1,7 +1,7 @@
 """Command lines as they stand in answers: taken apart without a shell, refused where they could reach outside.
 
-Only Git and a handful of harmless programs are run, each as a list of arguments; `>`, `>>` and `<` are understood, pipes
-and substitutions are not.
+Only Git and a handful of harmless programs are run, each as a list of arguments; `>`, `>>` and `<` are understood,
+pipes and substitutions are not.
 """
 
 from __future__ import annotations

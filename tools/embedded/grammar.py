@@ -6,10 +6,11 @@ names the file and the intent.
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,29 +147,33 @@ def load_topic(path: Path) -> Topic:
 
 def alternatives(phrasing: str, rng: random.Random | None = None) -> str:
     """One wording of a phrasing: of each [a|b] the one that `rng` draws, without it the first."""
+    options = [match[1].split("|") for match in _ALTERNATIVES.finditer(phrasing)]
+    return _chosen(phrasing, [few[0] if rng is None else rng.choice(few) for few in options])
 
-    def choose(match: re.Match[str]) -> str:
-        options = match[1].split("|")
-        return options[0] if rng is None else rng.choice(options)
 
-    chosen = _ALTERNATIVES.sub(choose, phrasing)
-    if chosen == phrasing:
+def alternatives_of(phrasing: str) -> Iterator[str]:
+    """Every wording of a phrasing."""
+    options = [match[1].split("|") for match in _ALTERNATIVES.finditer(phrasing)]
+    for choice in itertools.product(*options):
+        yield _chosen(phrasing, choice)
+
+
+def _chosen(phrasing: str, choice: Sequence[str]) -> str:
+    if not choice:
         return phrasing
-    return _LONE_PUNCTUATION.sub(r"\1", " ".join(chosen.split()))
+    rest = iter(choice)
+    text = _ALTERNATIVES.sub(lambda _match: next(rest), phrasing)
+    return _LONE_PUNCTUATION.sub(r"\1", " ".join(text.split()))
 
 
 def instruction_of(phrasing: str, values: Mapping[Slot, str], rng: random.Random | None = None) -> str:
     """A phrasing with its alternatives chosen and its slots filled."""
-    text = fill(alternatives(phrasing, rng), values)
-    return text[:1].upper() + text[1:]
+    return fill(capitalised(alternatives(phrasing, rng)), values)
 
 
-def wordings(phrasing: str) -> int:
-    """How many wordings the alternatives give."""
-    count = 1
-    for match in _ALTERNATIVES.finditer(phrasing):
-        count *= match[1].count("|") + 1
-    return count
+def capitalised(wording: str) -> str:
+    """A wording with a capital letter at its beginning, unless a slot or a command stands there."""
+    return wording if wording.startswith(("{", "git ")) else wording[:1].upper() + wording[1:]
 
 
 class _Reader:

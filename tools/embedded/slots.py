@@ -1,7 +1,7 @@
 """The slots of the grammar: names, numbers, paths and texts drawn from open sets, some of them held out of training.
 
-A value is put together from syllables, words and numbers, so that a learner must copy it and cannot remember it. Whether
-a value is held out depends on nothing but the value itself (`is_held_out`): no kind of slot brings it into training.
+A value is put together from syllables, words and numbers, so that a learner must copy it and cannot remember it.
+Whether a value is held out depends on nothing but the value (`is_held_out`): no kind of slot brings it into training.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ SLOT = re.compile(r"(?<![@^])\{([a-z]+)(?::([a-z0-9-]+))?\}")
 """A slot. Braces behind @ and ^ are Git's own: HEAD@{1}, v1.0^{commit}."""
 HELD_OUT_SHARE = 0.1
 _TRIES = 2000
-_CONSONANTS = tuple(["b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "x", "z"]) + tuple(
-    ["br", "ch", "cl", "dr", "fl", "gr", "pl", "sh", "st", "tr"]
-)
+_CONSONANTS = words.of("b c d f g h j k l m n p r s t v w x z br ch cl dr fl gr pl sh st tr")
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "io", "oo", "ou")
 _ENDS = ("", "", "", "n", "r", "l", "s", "t", "m", "k", "x", "nd", "st")
 

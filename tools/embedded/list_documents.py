@@ -1,0 +1,185 @@
+"""Documents in which a list is asked for: instructions on a topic, or subtopics of the domain."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from functools import lru_cache
+
+from pairsmith.backends.protocol import Request
+from pairsmith.pairs.diversity import DiversityMeter
+from pairsmith.pairs.recipe_tables import Recipe
+from pairsmith.pairs.recipes import load_recipe
+from pairsmith.pairs.steering import steering
+from pairsmith.pairs.topic_tree import instructions_request, topics_request
+
+from . import wordings
+from .documents import Document
+from .prepared import Case, Ready, ReadyTopic, Split, draw_case, shipped
+
+MOST_ASKED = 20
+MOST_TOPICS = 12
+_CONSTRAINED_SHARE = 0.85
+"""Lists that are asked for as JSON, as llama.cpp is; the others are numbered, as where no schema can be had."""
+_BANK = 400
+"""Instructions of a topic from which those that exist already are drawn."""
+_METERS = 48
+_STEERED_SHARE = 0.5
+
+
+@lru_cache(maxsize=1)
+def recipe() -> Recipe:
+    """The recipe of a first run."""
+    return load_recipe("english")
+
+
+def instructions(rng: random.Random, split: Split) -> Sequence[Document]:
+    """So many instructions on a topic, none of them those that are shown."""
+    held_out = split == "held-out"
+    place = rng.randrange(len(shipped().topics))
+    topic = shipped().topics[place]
+    count = _count(rng)
+    shown = _existing(place, rng, split)
+    constrained = rng.random() < _CONSTRAINED_SHARE
+    meter = rng.choice(_meters()) if len(shown) > 3 and rng.random() < _STEERED_SHARE else None
+    steer = steering(recipe().diversity, meter, rng) if meter else ""
+    request = instructions_request(
+        recipe(),
+        wordings.domain(rng, held_out=held_out),
+        wordings.topic(topic.names, rng, held_out=held_out),
+        count,
+        [case.instruction for case in shown],
+        constrained=constrained,
+        steer=steer,
+    )
+    overused = meter.overused() if meter else []
+    items = [case.instruction for case in new_cases(topic, shown, count, rng, split, overused)]
+    return (_list(request, "instructions", items, count, [case.instruction for case in shown], place),)
+
+
+def new_cases(
+    topic: ReadyTopic,
+    shown: Sequence[Case],
+    count: int,
+    rng: random.Random,
+    split: Split,
+    avoid: Sequence[str] = (),
+) -> list[Case]:
+    """`count` instructions that differ from those shown and from each other in intent or at least in phrasing."""
+    used: dict[int, set[int]] = {}
+    for case in shown:
+        used.setdefault(case.ready.number, set()).add(case.phrasing)
+    order = sorted(topic.intents, key=lambda ready: (len(used.get(ready.number, ())), rng.random()))
+    made: list[Case] = []
+    while len(made) < count:
+        before = len(made)
+        for ready in order:
+            free = [one for one in _phrasings(ready, split) if one not in used.get(ready.number, ())]
+            if free and len(made) < count:
+                case = _steered(ready, rng, split, free, avoid)
+                used.setdefault(ready.number, set()).add(case.phrasing)
+                made.append(case)
+        if len(made) == before:
+            break
+    return made
+
+
+def _steered(
+    ready: Ready, rng: random.Random, split: Split, free: Sequence[int], avoid: Sequence[str]
+) -> Case:
+    """A case that does not begin with what there is too much of, if that can be had in a few tries."""
+    case = draw_case(ready, rng, split, free)
+    for _ in range(3):
+        lower = case.instruction.lower()
+        if not any(lower.startswith(word) for word in avoid):
+            break
+        case = draw_case(ready, rng, split, free)
+    return case
+
+
+def _phrasings(ready: Ready, split: Split) -> Sequence[int]:
+    return ready.trained if split == "train" else range(len(ready.phrasings))
+
+
+def _count(rng: random.Random) -> int:
+    return rng.choice((20, 20, 10, 5, 3, rng.randint(1, MOST_ASKED), rng.randint(3, MOST_ASKED)))
+
+
+def _existing(place: int, rng: random.Random, split: Split) -> list[Case]:
+    most = rng.choice((0, 0, 6, 20, 40, 40))
+    return rng.sample(_bank(place, split), rng.randint(min(1, most), most))
+
+
+@lru_cache(maxsize=256)
+def _bank(place: int, split: Split) -> list[Case]:
+    """Instructions of a topic that stand for what a workspace holds already."""
+    rng = random.Random(f"bank/{split}/{place}")
+    topic = shipped().topics[place]
+    made = []
+    for _ in range(_BANK):
+        ready = rng.choice(topic.intents)
+        made.append(draw_case(ready, rng, split, _phrasings(ready, split)))
+    return made
+
+
+@lru_cache(maxsize=1)
+def _meters() -> list[DiversityMeter]:
+    """Meters of made-up workspaces, from which the product's own steering text comes."""
+    rng = random.Random("meters")
+    meters = []
+    for _ in range(_METERS):
+        meter = DiversityMeter()
+        for place in rng.sample(
+            range(len(shipped().topics)), min(rng.choice((1, 2, 5)), len(shipped().topics))
+        ):
+            bank = _bank(place, "train")
+            meter.add_all(case.instruction for case in rng.sample(bank, rng.randint(12, 40)))
+        meters.append(meter)
+    return meters
+
+
+def topics(rng: random.Random, split: Split) -> Sequence[Document]:
+    """So many subtopics of the domain, none of them those that are there."""
+    held_out = split == "held-out"
+    places = list(range(len(shipped().topics)))
+    rng.shuffle(places)
+    there = places[: rng.choice((0, 0, 0, rng.randint(0, len(places) - 1)))]
+    free = places[len(there) :]
+    count = min(rng.choice((5, 5, rng.randint(1, MOST_TOPICS))), len(free))
+    shown = [wordings.topic(shipped().topics[place].names, rng, held_out=held_out) for place in there]
+    if rng.random() < 0.15:
+        shown.insert(rng.randint(0, len(shown)), wordings.outside_topic(rng))
+    request = topics_request(
+        recipe(),
+        wordings.domain(rng, held_out=held_out),
+        count,
+        shown,
+        constrained=rng.random() < _CONSTRAINED_SHARE,
+    )
+    named = [shipped().topics[place].names for place in free[:count]]
+    items = [names[0] if rng.random() < 0.6 else rng.choice(names) for names in named]
+    return (_list(request, "topics", items, count, shown, -1),)
+
+
+def _list(
+    request: Request, name: str, items: Sequence[str], count: int, shown: Sequence[str], place: int
+) -> Document:
+    return Document(
+        name,
+        request.messages,
+        list_text(request, name, items),
+        asked=count,
+        shown=tuple(shown),
+        topic=place,
+        constrained=request.json_schema is not None,
+    )
+
+
+def list_text(request: Request, name: str, items: Sequence[str]) -> str:
+    """A list in the form that the request asks for."""
+    if request.json_schema is not None:
+        return json.dumps({name: list(items)}, ensure_ascii=False)
+    if name == "topics":
+        return "\n".join(items)
+    return "\n".join(f"{number}. {item}" for number, item in enumerate(items, 1))
