@@ -1,17 +1,25 @@
 """Take pairs from a file: Alpaca, Dolly, chat messages, ShareGPT, prompt and completion, preferences or seed tasks, as
-JSON, JSONL, CSV, TSV or Parquet; a folder of datasets; another workspace; any SQLite database. All or nothing on the
-disk; what is refused is reported by line."""
+JSON, JSONL, CSV, TSV or Parquet; a folder of datasets; another workspace; any SQLite database; a dataset of the Hugging
+Face Hub (hf:OWNER/NAME). All or nothing; what is refused is reported by line."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 from pairsmith.backends.text import one_line
+from pairsmith.pairs.hub_access import find_access
+from pairsmith.pairs.hub_names import HubSource, is_hub_source, read_hub_source
+from pairsmith.pairs.hub_process import TIMEOUT_S
 from pairsmith.pairs.import_formats import MAPPED, NAMES
-from pairsmith.pairs.importing import FileImport, import_file
+from pairsmith.pairs.import_hub import MOST_BYTES, Download, download_dataset
+from pairsmith.pairs.importing import FileImport, import_file, import_files
+from pairsmith.pairs.store.workspace import Workspace
 
-from .arguments import add_workspace, path
+from .arguments import above_zero, add_workspace, path
+from .environment import read_environment
 from .opening import opened
 from .output import counted, say
 from .progress import progress
@@ -21,6 +29,7 @@ EXAMPLE = """
 pairsmith import git.pairsmith instruction-data.json
 pairsmith import git.pairsmith more.jsonl --preview
 pairsmith import git.pairsmith faq.csv --column instruction=Question --column output=Answer
+pairsmith import git.pairsmith hf:databricks/databricks-dolly-15k --preview
 """
 _SHOWN = 20
 
@@ -28,7 +37,12 @@ _SHOWN = 20
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     add_workspace(parser)
-    parser.add_argument("file", metavar="FILE", type=path, help="the file, or a folder that datasets saved")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        type=_source,
+        help="the file, or a folder that datasets saved, or hf:OWNER/NAME[@REVISION][:CONFIG/SPLIT]",
+    )
     parser.add_argument("--format", choices=NAMES, default="auto", help="what the file is (auto: look at it)")
     parser.add_argument("--preview", action="store_true", help="only report; change nothing")
     parser.add_argument("--strict", action="store_true", help="import nothing where a single row is refused")
@@ -42,6 +56,26 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="what instruction, input or output is called in the file (may be repeated)",
     )
     parser.add_argument("--table", metavar="NAME", help="which table of a SQLite database")
+    hub = parser.add_argument_group("with hf:OWNER/NAME")
+    hub.add_argument(
+        "--max-size",
+        type=above_zero,
+        default=MOST_BYTES / 1e6,
+        metavar="MB",
+        help=f"the most that may be downloaded (default: {MOST_BYTES / 1e6:g})",
+    )
+    hub.add_argument(
+        "--timeout",
+        type=above_zero,
+        default=TIMEOUT_S,
+        metavar="SECONDS",
+        help=f"how long the Hub may stay silent (default: {TIMEOUT_S:g})",
+    )
+    hub.add_argument("--env-file", metavar="PATH", help="read HF_TOKEN from this .env file")
+
+
+def _source(text: str) -> Path | HubSource:
+    return read_hub_source(text) if is_hub_source(text) else path(text)
 
 
 def _column(text: str) -> tuple[str, str]:
@@ -53,35 +87,66 @@ def _column(text: str) -> tuple[str, str]:
 
 def run(arguments: Namespace) -> int:
     """Import. Raises PairsmithError for a file that cannot be used; then nothing was changed."""
-    with (
-        opened(arguments) as workspace,
-        graceful() as stop,
-        progress("import", unit="bytes") as bar,
-    ):
-        report = import_file(
-            workspace,
-            arguments.file,
-            format=arguments.format,
-            strict=arguments.strict,
-            skip_malformed=arguments.skip_malformed,
-            preview=arguments.preview,
-            columns=dict(arguments.column),
-            table=arguments.table,
-            progress=bar.update,
-            check=stop.check,
+    source: Path | HubSource = arguments.file
+    with opened(arguments) as workspace, graceful() as stop:
+        download = (
+            _download(source, workspace, arguments, stop.check) if isinstance(source, HubSource) else None
         )
+        with progress("import", unit="bytes") as bar:
+            how = {
+                "format": arguments.format,
+                "strict": arguments.strict,
+                "skip_malformed": arguments.skip_malformed,
+                "preview": arguments.preview,
+                "columns": dict(arguments.column),
+                "table": arguments.table,
+                "progress": bar.update,
+                "check": stop.check,
+            }
+            if download is not None:
+                report = import_files(workspace, download.files, download.name, **how)
+                if not arguments.preview:
+                    download.forget()
+            else:
+                assert isinstance(source, Path)
+                report = import_file(workspace, source, **how)
     data = asdict(report)
-    data["file"] = str(arguments.file)
-    say(arguments, lambda: _lines(report, arguments), data)
+    data["file"] = str(source)
+    if download is not None:
+        data |= {"revision": download.commit, "files": len(download.files), "bytes": download.bytes}
+    name = one_line(source.name if isinstance(source, Path) else str(source))
+    say(arguments, lambda: _lines(report, name, download), data)
     return 0
 
 
-def _lines(report: FileImport, arguments: Namespace) -> list[str]:
-    name = one_line(arguments.file.name)
+def _download(
+    source: HubSource, workspace: Workspace, arguments: Namespace, check: Callable[[], None]
+) -> Download:
+    environment = read_environment(arguments, workspace)
+    access = find_access(environment.env, local_only=workspace.local_only)
+    with progress("download", unit="bytes") as bar:
+        return download_dataset(
+            source,
+            access,
+            environment.settings.home,
+            most_bytes=int(arguments.max_size * 1_000_000),
+            timeout_s=arguments.timeout,
+            tell=lambda what, done, total: bar.update(done, total or None, what),
+            note=lambda text: bar.say(f"the Hub: {text}"),
+            check=check,
+        )
+
+
+def _lines(report: FileImport, name: str, download: Download | None) -> list[str]:
     did = "would import" if report.preview else "imported"
     lines = [
         f"{did} {counted(report.added, 'pair')} of {counted(report.rows, 'row')} from {name} ({report.format})"
     ]
+    if download is not None:
+        lines.append(
+            f"revision {one_line(download.commit)}, {counted(len(download.files), 'file')},"
+            f" {download.bytes / 1e6:,.1f} MB"
+        )
     if report.duplicates:
         line, pair = report.duplicate_lines[0]
         where = f", the first in line {line} (pair {pair})" if line else ""

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "review": ("review", "open the application straight in the reviewer"),
     "import": ("import_file", "take pairs from a file"),
     "export": ("export_file", "write pairs to a file"),
+    "push": ("push", "upload the dataset or a tuned model to the Hugging Face Hub"),
     "train": ("train", "fine-tune GPT-2 on the pairs"),
     "evaluate": ("evaluate", "measure a trained model: base against tuned, judged, compared"),
     "chat": ("chat", "talk to a model"),

@@ -102,6 +102,8 @@ def _front_matter(facts: CardFacts, title: str, language: str) -> str:
     splits = facts.splits or {"train": facts.pairs}
     for split in splits:
         place = f"{split}/*.arrow" if facts.splits else facts.name
+        if facts.format == "hub":
+            place = f"data/{split}-*.parquet"
         lines.append(f"  - split: {split}\n    path: {json_text(place)}")
     return "\n".join([*lines, "---", ""])
 

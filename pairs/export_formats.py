@@ -181,6 +181,8 @@ FORMATS: dict[str, TextFormat | TableFormat | FolderFormat] = {
     "parquet": TableFormat("parquet", ".parquet"),
     "hf": FolderFormat("hf"),
 }
+HUB = FolderFormat("hub")
+"""What `push` uploads: a Parquet file for each split, card and manifest. Not offered as a format of files."""
 SPREADSHEET = TextFormat(
     "csv",
     spreadsheet_row,

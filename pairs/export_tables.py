@@ -48,18 +48,34 @@ def columns(pair: ExportPair) -> dict[str, Any]:
 
 def write_parquet(path: Path, pairs: Iterator[ExportPair], seal: Seal, name: str) -> None:
     """One Parquet file, flushed to the disk; `name`: what it will be called. Raises OSError."""
+    _write_parquet(path, pairs, seal, name)
+
+
+def _write_parquet(path: Path, pairs: Iterator[ExportPair], seal: Seal, name: str, **place: Any) -> None:
     import pyarrow.parquet as parquet
 
-    schema = _schema()
+    schema, before = _schema(), seal.rows
     with path.open("wb") as file:
         with parquet.ParquetWriter(
             file, schema, compression="zstd", write_page_checksum=True, store_schema=True
         ) as writer:
-            for batch in _batches(pairs, seal, schema):
+            for batch in _batches(pairs, seal, schema, **place):
                 writer.write_batch(batch)
         file.flush()
         os.fsync(file.fileno())
-    seal.file(sealed_file(path, name, seal.rows))
+    seal.file(sealed_file(path, name, seal.rows - before))
+
+
+def shard_of(split: str) -> str:
+    """Where a split lies in a repository of the Hub: the name that `datasets` gives it too."""
+    return f"data/{split}-00000-of-00001.parquet"
+
+
+def write_shards(folder: Path, pairs: Iterator[ExportPair], seal: Seal) -> None:
+    """A Parquet file for each value of the pairs' `split`, in their order, as the Hub has them. Raises OSError."""
+    (folder / "data").mkdir()
+    for split, members in groupby(pairs, key=lambda pair: pair.split):
+        _write_parquet(folder / shard_of(split), members, seal, shard_of(split), split=split)
 
 
 def write_datasets(folder: Path, pairs: Iterator[ExportPair], seal: Seal) -> None:

@@ -19,7 +19,7 @@ from pairsmith.backends.text import one_line
 
 from .chosen_pairs import NAMES, VerdictChoice, choose_pairs, count_verdicts_of
 from .errors import PairsmithError, UsageError
-from .export_formats import FORMATS, SPREADSHEET, ExportPair, FolderFormat, TextFormat
+from .export_formats import FORMATS, HUB, SPREADSHEET, ExportPair, FolderFormat, TableFormat, TextFormat
 from .export_notes import Notes
 from .export_place import check_target
 from .export_rows import count_preferences, pairs_of, preferences_of, split_of
@@ -82,27 +82,33 @@ def export_pairs(
     path: Path,
     settings: ExportSettings,
     *,
+    look: Callable[[ExportPair], None] = lambda pair: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     check: Callable[[], None] = lambda: None,
 ) -> ExportReport:
-    """Write a file (blocking), replacing an older one of that name. What `check` raises leaves the old one.
+    """Write a file (blocking), replacing an older one of that name. What `look` (at every row) or `check` raises
+    leaves the old one.
 
     Raises UsageError for a bad format, expression or place, PairsmithError where nothing is chosen or it cannot be
     written.
     """
     _check_settings(settings)
-    check_target(path, workspace.path, folder=settings.format == "hf")
+    check_target(path, workspace.path, folder=isinstance(_form(settings), FolderFormat))
     if settings.split:
         _split(workspace, settings, check)
-    return workspace.read(lambda conn: _export(conn, path, settings, progress, check))
+    return workspace.read(lambda conn: _export(conn, path, settings, look, progress, check))
+
+
+def _form(settings: ExportSettings) -> TextFormat | TableFormat | FolderFormat:
+    return HUB if settings.format == HUB.name else FORMATS[settings.format]
 
 
 def _check_settings(settings: ExportSettings) -> None:
-    if settings.format not in FORMATS:
+    if settings.format not in (*FORMATS, HUB.name):
         raise UsageError(
             f"{one_line(settings.format)} is not a format of export", f"Formats: {', '.join(FORMATS)}"
         )
-    if settings.split and settings.format != "hf":
+    if settings.split and not isinstance(_form(settings), FolderFormat):
         raise UsageError("only the format hf has splits", "Give --format hf with it")
     if settings.spreadsheet and settings.format != "csv":
         raise UsageError("only the format csv is for spreadsheets", "Give --format csv with it")
@@ -157,6 +163,7 @@ def _export(
     conn: sqlite3.Connection,
     path: Path,
     settings: ExportSettings,
+    look: Callable[[ExportPair], None],
     progress: Callable[[int, int], None],
     check: Callable[[], None],
 ) -> ExportReport:
@@ -172,7 +179,7 @@ def _export(
             "Edit a response, or accept one and reject another to the same instruction",
         )
     counts = _Counts(Notes(settings.format))
-    rows = _counted(_rows(conn, settings, choice.ids), counts, total, progress, check)
+    rows = _counted(_rows(conn, settings, choice.ids), counts, total, look, progress, check)
     size = _write(conn, path, settings, rows, counts)
     return ExportReport(
         path=path,
@@ -201,7 +208,7 @@ class _Counts:
 def _rows(conn: sqlite3.Connection, settings: ExportSettings, ids: Sequence[int]) -> Iterator[ExportPair]:
     if settings.format == "dpo":
         return preferences_of(conn, ids)
-    if settings.format != "hf":
+    if not isinstance(_form(settings), FolderFormat):
         return pairs_of(conn, ids)
     sides: dict[int, Side] = stored_sides(conn) if settings.split else {}
     if settings.split and set(ids) - sides.keys():
@@ -213,10 +220,12 @@ def _counted(
     rows: Iterator[ExportPair],
     counts: _Counts,
     total: int,
+    look: Callable[[ExportPair], None],
     progress: Callable[[int, int], None],
     check: Callable[[], None],
 ) -> Iterator[ExportPair]:
     for pair in rows:
+        look(pair)
         counts.rows += 1
         counts.verdicts[pair.verdict] += 1
         counts.topics[pair.topic] += 1
@@ -267,12 +276,13 @@ def _write(
 ) -> int:
     """Write everything that belongs to the export under temporary names, then name it. Returns its data's bytes."""
     head = _head(conn, settings)
-    if isinstance(FORMATS[settings.format], FolderFormat):
-        from .export_tables import write_bytes, write_datasets
+    if isinstance(_form(settings), FolderFormat):
+        from .export_tables import write_bytes, write_datasets, write_shards
 
+        write = write_shards if settings.format == HUB.name else write_datasets
         with published_folder(path) as folder, (folder / NAME).open("wb") as file:
             seal = Seal(file, head)
-            write_datasets(folder, rows, seal)
+            write(folder, rows, seal)
             card = _card(conn, path, settings, counts, seal).encode()
             write_bytes(folder / "README.md", card)
             seal.file(SealedFile("README.md", len(card), hashlib.sha256(card).hexdigest(), 0))
@@ -327,7 +337,7 @@ def _finish(seal: Seal, file: IO[bytes]) -> None:
 def _write_rows(
     temporary: Path, name: str, settings: ExportSettings, rows: Iterator[ExportPair], seal: Seal
 ) -> None:
-    form = FORMATS[settings.format]
+    form = _form(settings)
     if isinstance(form, TextFormat):
         write_text(temporary, SPREADSHEET if settings.spreadsheet else form, rows, seal, name)
     else:

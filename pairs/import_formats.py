@@ -17,7 +17,17 @@ from .import_tables import is_datasets, read_datasets, read_parquet
 from .import_workspace import is_database, is_ours, read_database, read_workspace
 from .json_stream import BadPiece, MalformedFile, Piece, first_byte, read_array, read_lines
 
-__all__ = ["FORMATS", "MAPPED", "NAMES", "Format", "Unusable", "alpaca_row", "find_format", "mapped"]
+__all__ = [
+    "FORMATS",
+    "MAPPED",
+    "NAMES",
+    "Format",
+    "Unusable",
+    "alpaca_row",
+    "find_format",
+    "joined",
+    "mapped",
+]
 
 Pieces = Callable[[Path], Iterator[Piece | BadPiece]]
 MAPPED = ("instruction", "input", "output")
@@ -69,6 +79,21 @@ def find_format(
     if columns:
         found = replace(found, rows=partial(mapped, columns=columns))
     return found
+
+
+def joined(files: Sequence[Path], formats: Sequence[Format]) -> Format:
+    """Several files read one after another, as one; their rows are counted through, from 1."""
+    names = list(dict.fromkeys(form.name for form in formats))
+
+    def pieces(_first: Path) -> Iterator[Piece | BadPiece]:
+        row = before = 0
+        for path, form in zip(files, formats, strict=True):
+            for piece in form.pieces(path):
+                row += 1
+                yield replace(piece, line=row, element=None, end=before + piece.end)
+            before += path.stat().st_size
+
+    return Format("+".join(names), pieces, formats[0].rows, "row")
 
 
 def mapped(value: Mapping[str, Any], line: int, *, columns: Mapping[str, str]) -> Sequence[Any]:

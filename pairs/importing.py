@@ -15,7 +15,7 @@ from pairsmith.backends.text import one_line
 
 from .errors import PairsmithError, UsageError
 from .export_formats import is_formula
-from .import_formats import MAPPED, Format, Unusable, find_format
+from .import_formats import MAPPED, Format, Unusable, find_format, joined
 from .import_tables import datasets_files
 from .json_stream import BadPiece, MalformedFile, Piece
 from .store.driver import sqlite3
@@ -67,9 +67,10 @@ class _PreviewOnly(Exception):
 
 @dataclass
 class _Reading:
-    """The rows of a file on their way into the store."""
+    """The rows of a file (or several) on their way into the store."""
 
-    path: Path
+    files: Sequence[Path]
+    shown: str
     format: Format
     strict: bool
     skip_malformed: bool
@@ -82,8 +83,8 @@ class _Reading:
     refusals: list[Refusal] = field(default_factory=list)
 
     def rows(self) -> Iterator[ImportRow]:
-        size = self.path.stat().st_size
-        for number, piece in enumerate(self.format.pieces(self.path), 1):
+        size = sum(path.stat().st_size for path in self.files)
+        for number, piece in enumerate(self.format.pieces(self.files[0]), 1):
             if number % 500 == 0:
                 self.check()
                 self.progress(piece.end, size)
@@ -131,7 +132,7 @@ class _Reading:
             advice = "Nothing was imported" + (
                 "; --skip-malformed leaves such lines out" if malformed and not self.strict else ""
             )
-            raise MalformedFile(f"{one_line(self.path.name)}, {refusal}", advice, line=piece.line)
+            raise MalformedFile(f"{self.shown}, {refusal}", advice, line=piece.line)
         self.refused += 1
         if len(self.refusals) < _SHOWN:
             self.refusals.append(refusal)
@@ -158,20 +159,52 @@ def import_file(
     shown = one_line(str(path))
     if not path.is_file() and not path.is_dir():
         raise PairsmithError(f"{shown} is not a file" if path.exists() else f"there is no file {shown}")
+    return import_files(
+        workspace,
+        [path],
+        one_line(path.name),
+        shown=shown,
+        format=format,
+        strict=strict,
+        skip_malformed=skip_malformed,
+        preview=preview,
+        columns=columns,
+        table=table,
+        progress=progress,
+        check=check,
+    )
+
+
+def import_files(
+    workspace: Workspace,
+    files: Sequence[Path],
+    source: str,
+    *,
+    shown: str = "",
+    format: str = "auto",  # noqa: A002 - the flag's name
+    strict: bool = False,
+    skip_malformed: bool = False,
+    preview: bool = False,
+    columns: Mapping[str, str] | None = None,
+    table: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    check: Callable[[], None] = lambda: None,
+) -> FileImport:
+    """Import one or more files as one act (blocking), as `import_file` does. `source`: what provenance calls them;
+    `shown`: what messages call them. The rows of several are counted through all of them."""
+    shown = shown or source
     _check_columns(columns)
     try:
-        reading = _Reading(
-            path, find_format(path, format, columns, table), strict, skip_malformed, progress, check
-        )
-        batch = BatchInfo(one_line(path.name), reading.format.name, _sha256(path, check))
+        formats = [find_format(path, format, columns, table) for path in files]
+        form = formats[0] if len(files) == 1 else joined(files, formats)
+        reading = _Reading(files, source, form, strict, skip_malformed, progress, check)
+        batch = BatchInfo(source, form.name, _sha256(files, check))
 
         def work(conn: sqlite3.Connection) -> ImportReport:
             report = import_pairs(conn, reading.rows(), batch)
             if strict and report.refused:
                 line, why = report.refused_lines[0]
-                raise MalformedFile(
-                    f"{one_line(path.name)}, line {line}: {why}", "Nothing was imported", line=line
-                )
+                raise MalformedFile(f"{source}, {form.unit} {line}: {why}", "Nothing was imported", line=line)
             if preview:
                 raise _PreviewOnly(report)
             return report
@@ -230,10 +263,10 @@ def _result(reading: _Reading, report: ImportReport, preview: bool) -> FileImpor
     )
 
 
-def _sha256(path: Path, check: Callable[[], None]) -> str:
-    """Of a file, or of a folder's data files one after another."""
+def _sha256(files: Sequence[Path], check: Callable[[], None]) -> str:
+    """Of the files (of a folder its data files) one after another."""
     digest = hashlib.sha256()
-    for part in datasets_files(path) if path.is_dir() else [path]:
+    for part in [part for path in files for part in (datasets_files(path) if path.is_dir() else [path])]:
         with part.open("rb") as file:
             while chunk := file.read(1 << 22):
                 check()

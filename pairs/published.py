@@ -23,7 +23,7 @@ def published(path: Path) -> Iterator[Path]:
 
     Raises PairsmithError for what the operating system refuses.
     """
-    _sweep(path)
+    sweep(path)
     temporary = temporary_name(path)
     try:
         yield temporary
@@ -45,7 +45,7 @@ def published_folder(path: Path) -> Iterator[Path]:
     The block flushes the files that it writes. Where the system can exchange two names at once (Linux), there is no
     moment without the old folder or the new one. Raises PairsmithError.
     """
-    _sweep(path)
+    sweep(path)
     temporary = temporary_name(path)
     try:
         temporary.mkdir()
@@ -87,8 +87,8 @@ def _exchanged(one: Path, other: Path) -> bool:
     return not rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE)
 
 
-def _sweep(path: Path) -> None:
-    """Remove what a killed export of this name left behind."""
+def sweep(path: Path) -> None:
+    """Remove what a killed process left behind under temporary names of `path`."""
     for left in path.parent.glob(f".{_literal(path.name)}.tmp-*"):
         pid = left.name.rsplit(".tmp-", 1)[1].split("-")[0]
         if pid.isdigit() and not _alive(int(pid)):

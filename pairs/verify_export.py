@@ -48,7 +48,7 @@ def verify_export(path: Path, progress: Callable[[int, int], None] = lambda done
         )
     try:
         manifest = Manifest(sealed_at)
-        check = _check_table if manifest.head.get("format") in ("parquet", "hf") else _check_text
+        check = _check_table if manifest.head.get("format") in ("parquet", "hf", "hub") else _check_text
         problems: list[Problem] = []
         rows = 0
         for problem in check(path, manifest):
@@ -138,8 +138,7 @@ def _check_table(path: Path, manifest: Manifest) -> Iterator[Problem | None]:
         if split not in readers:
             if Path(split).name != split:
                 raise ManifestBroken("the manifest names a file outside of its folder")
-            place = path / split / "data-00000-of-00001.arrow" if split else path
-            readers[split] = _hashes(place, parquet=not split)
+            readers[split] = _split_hashes(path, split, str(manifest.head.get("format")))
         yield None
         digest = next(readers[split], "")
         if digest is None:
@@ -151,6 +150,14 @@ def _check_table(path: Path, manifest: Manifest) -> Iterator[Problem | None]:
     for split, reader in readers.items():
         if next(reader, "") != "":
             yield Problem("file", f"there are more rows{f' in {split}' if split else ''} than were exported")
+
+
+def _split_hashes(path: Path, split: str, form: str) -> Iterator[str | None]:
+    if form == "hub":
+        from .export_tables import shard_of
+
+        return _hashes(path / shard_of(split), parquet=True)
+    return _hashes(path / split / "data-00000-of-00001.arrow" if split else path, parquet=not split)
 
 
 def _hashes(path: Path, *, parquet: bool) -> Iterator[str | None]:

@@ -1,0 +1,78 @@
+"""May the Hub be asked, where is it, and with which token? Nothing here opens a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pairsmith.backends.addresses import Address, read_url
+from pairsmith.backends.errors import NotAllowed, Unauthorized
+from pairsmith.backends.keys import Secret, check_key_may_go, find_key
+
+from .errors import UsageError
+
+ENDPOINT = "https://huggingface.co"
+NAME = "HF_TOKEN"
+_TRUE = ("1", "on", "yes", "true")
+_LONGEST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class HubAccess:
+    """The Hub's address, and the token for it where there is one."""
+
+    endpoint: str
+    token: Secret | None = field(default=None, repr=False)
+
+    @property
+    def tokens_page(self) -> str:
+        """Where a person makes a token."""
+        return f"{self.endpoint}/settings/tokens"
+
+
+def find_access(env: Mapping[str, str], *, local_only: bool) -> HubAccess:
+    """The Hub as the environment means it, with the token of HF_TOKEN or of the cached login (`hf auth login`).
+
+    Raises NotAllowed for a local-only workspace, UsageError where HF_HUB_OFFLINE is set, BadRequest for an address
+    that is none or not encrypted, Unauthorized for a token that cannot be one.
+    """
+    if local_only:
+        raise NotAllowed(
+            "this workspace is local-only, and the Hub is outside this machine",
+            advice="Export to a file instead, or use a workspace that is not local-only",
+            reached=False,
+        )
+    if env.get("HF_HUB_OFFLINE", "").strip().lower() in _TRUE:
+        raise UsageError("HF_HUB_OFFLINE is set: the Hub is not contacted", "Unset it to use the Hub")
+    address = read_url(env.get("HF_ENDPOINT", "").strip() or ENDPOINT)
+    token = find_key(NAME, env) or _cached(env)
+    return with_token(HubAccess(address.url), token) if token is not None else HubAccess(address.url)
+
+
+def with_token(access: HubAccess, token: Secret) -> HubAccess:
+    """The same Hub with this token. Raises BadRequest where a token may not go there unencrypted."""
+    address: Address = read_url(access.endpoint)
+    check_key_may_go(NAME, address)
+    return HubAccess(access.endpoint, token)
+
+
+def typed_token(text: str) -> Secret:
+    """A token as somebody typed it. Raises Unauthorized where it cannot be one."""
+    found = find_key(NAME, {NAME: text})
+    if found is None:
+        raise Unauthorized("no token was given", advice=f"Set {NAME}, or run hf auth login", reached=False)
+    return found
+
+
+def _cached(env: Mapping[str, str]) -> Secret | None:
+    """The token that `hf auth login` keeps, from where huggingface_hub has it."""
+    cache = Path(env.get("XDG_CACHE_HOME", "").strip() or "~/.cache") / "huggingface"
+    home = Path(env.get("HF_HOME", "").strip() or cache)
+    path = Path(env.get("HF_TOKEN_PATH", "").strip() or home / "token").expanduser()
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST).strip()
+    except (OSError, UnicodeDecodeError, RuntimeError):
+        return None
+    return find_key(NAME, {NAME: text}) if text else None
