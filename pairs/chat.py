@@ -198,9 +198,14 @@ class ChildPartner:
                 await self.close()
 
     @property
+    def pid(self) -> int | None:
+        """Of the model's process; None while there is none."""
+        return None if self._child is None else self._child.pid
+
+    @property
     def alive(self) -> bool:
         """Whether the model is loaded, or being loaded."""
-        return self._child is not None and self._child.pid is not None
+        return self.pid is not None
 
     async def close(self) -> None:
         """See Partner."""

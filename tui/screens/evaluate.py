@@ -3,12 +3,13 @@ the answers themselves, the worst first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from textual.binding import Binding
 from textual.widget import Widget
 
+from pairsmith.backends.errors import BackendError
 from pairsmith.pairs.errors import PairsmithError
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.runs import Run, list_runs
@@ -18,23 +19,22 @@ from ..widgets.line import Piece
 from ..widgets.lines import Lines, Row, plain
 from ..widgets.pick_list import PickList
 from ..working import begin
-from .base import PlaceScreen
+from .blind_rows import human_rows
 from .evaluate_rows import EvaluateWatch, Item, item_entries, number_rows, read_items
+from .job_place import JobPlace
 
 if TYPE_CHECKING:
     from pairsmith.pairs.evaluate_job import EvaluateJob
+    from pairsmith.pairs.store.ratings import RatingKind
 
-    from ..app import PairsmithApp
-    from ..jobs import JobState
-
-PAINT_S = 0.25
-MOST_NUMBERS = 12
+MOST_NUMBERS = 14
 
 
-class EvaluateScreen(PlaceScreen):
+class EvaluateScreen(JobPlace):
     """See the module."""
 
     PLACE = "evaluate"
+    JOB = "evaluate"
     CSS = """
     EvaluateScreen #numbers { height: 12; }
     EvaluateScreen #items { margin: 0; }
@@ -44,6 +44,11 @@ class EvaluateScreen(PlaceScreen):
         Binding("r", "run", "run", id="evaluate.run", tooltip="Another training run"),
         Binding("a", "against", "against", id="evaluate.against",
                 tooltip="Let the judge compare with nobody, with the base, or with another run"),
+        Binding("b", "blind('compare')", "blind", id="evaluate.blind",
+                tooltip="Say which of two answers is better, without knowing whose they are"),
+        Binding("s", "blind('scale')", "scales", id="evaluate.scales",
+                tooltip="Grade answers from 1 to 5, without knowing whose they are"),
+        Binding("c", "chat", "chat", id="evaluate.chat", tooltip="Talk to this model, or to its base"),
         Binding("J", "judge", "judge", id="evaluate.judge", tooltip="Choose who judges"),
         Binding("P", "stop", "stop", id="evaluate.stop", tooltip="Stop: what was measured and judged is kept"),
         Binding("j,down", "move(1)", "next", show=False, id="evaluate.next", tooltip="The next answer"),
@@ -56,18 +61,15 @@ class EvaluateScreen(PlaceScreen):
         self.chosen: int | None = None
         self.against: str | None = None
         self._evaluation: Run | None = None
+        self._human: Mapping[str, Any] = {}
         self._items: list[Item] = []
         self._loaded = False
-        self._painted = self._height = -1
+        self._height = -1
 
     def body(self) -> Iterable[Widget]:
         """The numbers, and the answers."""
         yield Lines(id="numbers")
         yield PickList(id="items")
-
-    @property
-    def _app(self) -> PairsmithApp:
-        return cast("PairsmithApp", self.app)
 
     @property
     def items(self) -> PickList:
@@ -79,32 +81,14 @@ class EvaluateScreen(PlaceScreen):
         """The numbers, for tests."""
         return plain(self.query_one("#numbers", Lines).rows)
 
-    @property
-    def _state(self) -> JobState | None:
-        state = self._app.jobs.state
-        return state if state is not None and state.kind == "evaluate" else None
-
-    def on_mount(self) -> None:
-        """Look at the job a few times a second while this place is on the screen."""
-        self.set_interval(PAINT_S, self._tick)
-
     def on_screen_resume(self) -> None:
         """Runs may have come."""
         super().on_screen_resume()
         begin(self, self._read, group="read")
 
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
-
-    def _tick(self) -> None:
-        state = self._state
-        if state is None or not self.is_current or state.version == self._painted:
-            return
-        self._painted = state.version
-        self.paint()
-        if state.over:
-            begin(self, self._read, group="read")
+    def job_ended(self) -> None:
+        """Read what was measured."""
+        begin(self, self._read, group="read")
 
     async def _read(self) -> None:
         workspace, chosen = self.session.workspace, self.chosen
@@ -125,6 +109,20 @@ class EvaluateScreen(PlaceScreen):
         except PairsmithError as error:
             self.notify(str(error), severity="error")
         self._loaded = True
+        self.paint()
+        await self._read_human()
+
+    async def _read_human(self) -> None:
+        """What people said; the child that computes the intervals takes a moment."""
+        from pairsmith.pairs.blind_results import human_ratings
+
+        workspace, chosen = self.session.workspace, self.chosen
+        if workspace is None or chosen is None:
+            return
+        try:
+            self._human = await human_ratings(workspace, chosen)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
         self.paint()
 
     def paint(self) -> None:
@@ -160,6 +158,7 @@ class EvaluateScreen(PlaceScreen):
         ]
         if self._evaluation is not None and self._evaluation.result:
             rows += number_rows(self._evaluation.result, width)
+        rows += human_rows(self._human, width)
         if self._items:
             rows += [(Piece(" worst first", "quiet"),)]
         return rows
@@ -193,8 +192,7 @@ class EvaluateScreen(PlaceScreen):
     def action_go(self) -> None:
         """Evaluate."""
         workspace, session, chosen = self.session.workspace, self.session, self.chosen
-        if self._app.jobs.running:
-            self.notify("A job is under way" + (": p goes on" if self._app.jobs.paused else ""))
+        if not self._may_start():
             return
         if workspace is None or chosen is None:
             self.notify("No model is trained yet: 6 trains one")
@@ -217,7 +215,7 @@ class EvaluateScreen(PlaceScreen):
             self.notify("There is no other trained run: 6 trains one")
             return
         self.chosen = ids[(ids.index(self.chosen) + 1) % len(ids)]
-        self.against = None
+        self.against, self._human = None, {}
         begin(self, self._read, group="read")
 
     def action_against(self) -> None:
@@ -240,10 +238,33 @@ class EvaluateScreen(PlaceScreen):
         if await self.app.push_screen_wait(ModelScreen("judge")):
             self.paint()
 
-    def action_stop(self) -> None:
-        """Stop."""
-        if self._app.jobs.running:
-            self._app.jobs.stop()
-            self.paint()
-        else:
-            self.notify("Nothing runs")
+    def action_blind(self, kind: RatingKind) -> None:
+        """Rate answers blind."""
+        begin(self, self._blind, kind, group="blind")
+
+    async def _blind(self, kind: RatingKind) -> None:
+        from pairsmith.pairs.blind_results import update_report
+
+        from .blind_start import rate_blind
+
+        workspace, chosen = self.session.workspace, self.chosen
+        if workspace is None or chosen is None:
+            self.notify("No model is trained yet: 6 trains one")
+            return
+        try:
+            if await rate_blind(self, chosen, kind):
+                home = (await self.session.backend_settings()).home
+                self._human = await update_report(workspace, home, chosen)
+        except (PairsmithError, BackendError) as error:
+            self.notify(str(error), severity="warning")
+        self.paint()
+
+    def action_chat(self) -> None:
+        """Talk to the model."""
+        run = next((run for run in self.trained if run.id == self.chosen), None)
+        if run is None:
+            self.notify("No model is trained yet: 6 trains one")
+            return
+        from .chat import ChatScreen
+
+        self.app.push_screen(ChatScreen(self.PLACE, run))

@@ -131,9 +131,9 @@ def number_rows(result: Mapping[str, Any], width: int) -> list[Row]:
         rows.append(
             _measure("BLEU, each", [each.get("other") or {}, each.get("tuned") or {}], "mean", each, width)
         )
-    shown = [_number((report.get("perplexity") or {}).get("response")) for report in reports]
+    shown = [number_said((report.get("perplexity") or {}).get("response")) for report in reports]
     p = (paired.get("nll") or {}).get("p")
-    rows.append(_cells(("perplexity", *shown, "", _p(p), ""), width))
+    rows.append(_cells(("perplexity", *shown, "", p_said(p), ""), width))
     return rows + _words(result, width)
 
 
@@ -141,14 +141,14 @@ def _measure(
     label: str, found: Sequence[Mapping[str, Any]], key: str, paired: Mapping[str, Any] | None, width: int
 ) -> Row:
     difference = (paired or {}).get("difference") or {}
-    cells = [_interval(one.get(key), one) for one in found]
+    cells = [interval_said(one.get(key), one) for one in found]
     n = difference.get("n") or found[1].get("n")
     return _cells(
         (
             label,
             *cells,
-            _interval(difference.get("mean"), difference),
-            _p((paired or {}).get("p")),
+            interval_said(difference.get("mean"), difference),
+            p_said((paired or {}).get("p")),
             str(n or ""),
         ),
         width,
@@ -165,7 +165,7 @@ def _words(result: Mapping[str, Any], width: int) -> list[Row]:
     if pairwise:
         text = (
             f"against {pairwise['against']}: {pairwise['wins']:,} wins, {pairwise['ties']:,} ties,"
-            f" {pairwise['losses']:,} losses, {pairwise['failed']:,} failed, {_p(pairwise.get('p'))}"
+            f" {pairwise['losses']:,} losses, {pairwise['failed']:,} failed, {p_said(pairwise.get('p'))}"
         )
         rows.append((Piece(f" {line(text, width - 2)}"),))
     from pathlib import Path
@@ -184,15 +184,17 @@ def _cells(cells: Sequence[str], width: int, style: str = "") -> Row:
     )
 
 
-def _interval(value: Any, found: Mapping[str, Any]) -> str:
+def interval_said(value: Any, found: Mapping[str, Any]) -> str:
+    """A value with its interval."""
     if value is None:
         return "–"
     if found.get("low") is None or found.get("high") is None:
-        return _number(value)
-    return f"{_number(value)} ({_number(found['low'])}–{_number(found['high'])})"
+        return number_said(value)
+    return f"{number_said(value)} ({number_said(found['low'])}–{number_said(found['high'])})"
 
 
-def _number(value: Any) -> str:
+def number_said(value: Any) -> str:
+    """A number with as many digits as mean something; a dash where there is none."""
     if value is None:
         return "–"
     number = float(value)
@@ -201,5 +203,6 @@ def _number(value: Any) -> str:
     )
 
 
-def _p(value: Any) -> str:
+def p_said(value: Any) -> str:
+    """A p; empty where there is none."""
     return "" if value is None else "p<0.001" if float(value) < 0.001 else f"p={float(value):.3f}"
