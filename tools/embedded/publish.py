@@ -1,0 +1,24 @@
+"""From trained weights to the files that ship: a model folder (safetensors) and the GGUF in Q8_0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pairsmith.training import export_gguf, gguf
+from pairsmith.training.model import GPT2
+from pairsmith.training.vocabulary import Vocabulary
+
+from .form import STYLE
+
+NAME = "Pairsmith demonstration model (Git commands in plain language)"
+FILE = "embedded.gguf"
+LARGEST = 12_000_000
+"""Bytes that the file may have."""
+
+
+def publish(folder: Path, model: GPT2, words: Vocabulary) -> int:
+    """Write `embedded.gguf` into a folder; its size in bytes. Raises TrainingError where the disk refuses."""
+    target = folder / FILE
+    tensors = {name: tensor.detach() for name, tensor in model.tensors.items()}
+    export_gguf.write(target, model.shape, tensors, words, gguf.Q8_0, STYLE.name, NAME)
+    return target.stat().st_size
