@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pairsmith.pairs.similarity import SimilarityIndex
 
-from .grammar import (
+from .intents import (
     Grammar,
     GrammarError,
     Intent,

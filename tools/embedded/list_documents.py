@@ -25,6 +25,8 @@ _CONSTRAINED_SHARE = 0.85
 _BANK = 400
 """Instructions of a topic from which those that exist already are drawn."""
 _METERS = 48
+_ANYTHING_SHARE = 0.04
+_MORE_THAN_THERE_ARE = 0.1
 _STEERED_SHARE = 0.5
 
 
@@ -41,13 +43,20 @@ def instructions(rng: random.Random, split: Split) -> Sequence[Document]:
     topic = shipped().topics[place]
     count = _count(rng)
     shown = _existing(place, rng, split)
+    name = wordings.topic(topic.names, rng, held_out=held_out)
+    if rng.random() < _ANYTHING_SHARE:
+        # What the grammar does not know by name gets something of everything.
+        place, name = -1, rng.choice((wordings.outside_topic(rng), wordings.domain(rng, held_out=held_out)))
+        topic = ReadyTopic(
+            (), tuple(rng.sample(shipped().intents, min(2 * MOST_ASKED, len(shipped().intents))))
+        )
     constrained = rng.random() < _CONSTRAINED_SHARE
     meter = rng.choice(_meters()) if len(shown) > 3 and rng.random() < _STEERED_SHARE else None
     steer = steering(recipe().diversity, meter, rng) if meter else ""
     request = instructions_request(
         recipe(),
         wordings.domain(rng, held_out=held_out),
-        wordings.topic(topic.names, rng, held_out=held_out),
+        name,
         count,
         [case.instruction for case in shown],
         constrained=constrained,
@@ -146,7 +155,9 @@ def topics(rng: random.Random, split: Split) -> Sequence[Document]:
     rng.shuffle(places)
     there = places[: rng.choice((0, 0, 0, rng.randint(0, len(places) - 1)))]
     free = places[len(there) :]
-    count = min(rng.choice((5, 5, rng.randint(1, MOST_TOPICS))), len(free))
+    count = rng.choice((5, 5, rng.randint(1, MOST_TOPICS)))
+    if rng.random() >= _MORE_THAN_THERE_ARE:
+        count = min(count, len(free))
     shown = [wordings.topic(shipped().topics[place].names, rng, held_out=held_out) for place in there]
     if rng.random() < 0.15:
         shown.insert(rng.randint(0, len(shown)), wordings.outside_topic(rng))

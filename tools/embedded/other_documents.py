@@ -122,9 +122,8 @@ def _reference(rng: random.Random, split: Split) -> Document:
 
 
 def score_of(judged: Judged) -> int:
-    """0 to 100 in steps of five: what helpfulness, correctness and coherence come to."""
-    grades = judged.grades
-    return 5 * round((grades.helpfulness * 2 + grades.correctness * 2 + grades.coherence) * 5 / 5)
+    """0 to 100 in steps of five: what helpfulness and correctness come to."""
+    return 5 * round((0.6 * judged.grades.helpfulness + 0.4 * judged.grades.correctness) * 5)
 
 
 def _compare(rng: random.Random, split: Split) -> Document:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from .grammar import Grammar, Intent, alternatives_of, capitalised, load_grammar
+from .intents import Grammar, Intent, alternatives_of, capitalised, load_grammar
 from .slots import SLOT, Slot, bind, slots_of
 
 Split = Literal["train", "held-out"]

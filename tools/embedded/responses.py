@@ -6,6 +6,7 @@ A response is first put together as parts, so that `corruptions` can spoil one p
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ _LEANING = (
     "Its",
     "Afterwards",
 )
-"""An explanation that begins like this leans on the command before it."""
+"""An explanation that begins like this leans on the command before it, as does one that speaks of an option."""
+_OPTION = re.compile(r"`|(?<!\w)-\w|--")
 _TIPS = ("Tip: ", "Tip: ", "Good to know: ")
 _WARNINGS = ("Careful: ", "Warning: ", "Note: ")
 
@@ -153,10 +155,10 @@ def _explained(
     if shape == "thorough":
         return (), tuple(explains[: rng.choice((2, 2, 3))])
     if shape == "reason first":
-        free = [text for text in explains if not text.startswith(_LEANING) and "`" not in text]
+        free = [text for text in explains if not text.startswith(_LEANING) and not _OPTION.search(text)]
         if free:
             return (rng.choice(free),), ()
-    return (), (rng.choice(explains[:1] * 2 + list(explains[1:])),)
+    return (), (rng.choice([explains[0], *explains]),)
 
 
 def _joined(commands: Sequence[str]) -> str:

@@ -110,7 +110,7 @@ class Scratch:
             done = subprocess.run(
                 list(arguments),
                 cwd=self.place,
-                env=environment(self.root) | more,
+                env={**environment(self.root), **more},
                 input=given,
                 capture_output=True,
                 timeout=TIMEOUT_S,

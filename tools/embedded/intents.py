@@ -291,8 +291,8 @@ def _check_slots(reader: _Reader, intent: Intent) -> None:
     everything += [line for lines in intent.other for line in lines]
     for text in everything:
         for match in _BRACES.finditer(text):
-            slot = slots_of(match[0])
-            if not slot or slot[0].kind not in KINDS:
+            found = slots_of(match[0])
+            if not found or found[0].kind not in KINDS:
                 reader.fault(f"{match[0]} is no kind of slot, in {text!r}")
     for text in [
         *intent.explains,
