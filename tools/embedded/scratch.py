@@ -55,6 +55,7 @@ class Ran:
             or text.lstrip().startswith(("usage:", "error: unknown option", "error: unknown switch"))
             or "unrecognized argument" in text
             or "unknown option" in text
+            or "subcommand wasn't specified" in text
             or "unknown subcommand" in text.lower()
         )
 

@@ -1,0 +1,245 @@
+"""The documents of the embedded model: the product's prompts, right answers, and what is kept out of training."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from pairsmith.backends.protocol import Completion, Usage
+from pairsmith.pairs.judging import read_json
+from pairsmith.pairs.recipes import load_recipe
+from pairsmith.pairs.rubrics import load_rubric
+from pairsmith.pairs.topic_tree import instructions_request, read_list, read_response, topics_request
+from tools.embedded import wordings
+from tools.embedded.corruptions import CORRUPTIONS, HELD_OUT_KINDS, UNTOUCHED, judge_case
+from tools.embedded.documents import SHARES, Document, documents, drawn, drawn_held_out
+from tools.embedded.execute import answered, cases, commands_in, judge_response, judge_responses, summed
+from tools.embedded.judge_documents import judge
+from tools.embedded.other_documents import score_of
+from tools.embedded.prepared import Case, Split, draw_case, shipped
+from tools.embedded.recognise import intent_of, topic_of
+from tools.embedded.responses import draw_parts
+from tools.embedded.slots import CLOSED, is_held_out
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="Git is not installed")
+
+
+def some(kind: str, count: int = 60, *, held_out: bool = False) -> list[Document]:
+    draw = drawn_held_out if held_out else drawn
+    return [document for number in range(count) for document in draw(random.Random(f"{kind}{number}"), kind)]
+
+
+def some_cases(count: int, split: Split = "train") -> list[Case]:
+    made = []
+    for number in range(count):
+        rng = random.Random(number)
+        made.append(draw_case(rng.choice(shipped().intents), rng, split))
+    return made
+
+
+def answer_of(document: Document) -> Completion:
+    return Completion(document.answer, "stop", Usage(), "embedded", 0.1)
+
+
+def test_the_same_seed_gives_the_same_documents() -> None:
+    assert list(documents(3, 200)) == list(documents(3, 200))
+    assert list(documents(3, 200)) != list(documents(4, 200))
+
+
+def test_every_kind_is_drawn_and_the_shares_are_one_together() -> None:
+    assert {document.kind for document in documents(1, 2000)} == set(SHARES)
+    assert sum(share.loss for share in SHARES.values()) == pytest.approx(1)
+
+
+def test_instruction_prompts_are_those_of_the_product() -> None:
+    recipe = load_recipe("english")
+    for document in some("instructions"):
+        topic = document.messages[0].content.split("The topic is: ")[1].split(".\n")[0]
+        domain = document.messages[0].content.split("The domain is: ")[1].split(". The topic")[0]
+        request = instructions_request(
+            recipe, domain, topic, document.asked, document.shown, constrained=document.constrained
+        )
+        told, rest = document.messages[0].content, request.messages[0].content
+        if "Many of the instructions so far" not in told:
+            assert told == rest
+        else:
+            assert told.startswith(rest.split("\n\nAnswer as JSON")[0])
+
+
+def test_topic_prompts_are_those_of_the_product() -> None:
+    recipe = load_recipe("english")
+    for document in some("topics"):
+        domain = document.messages[0].content.split("The domain of a dataset is: ")[1].split("\n")[0]
+        request = topics_request(
+            recipe, domain, document.asked, document.shown, constrained=document.constrained
+        )
+        assert document.messages == request.messages
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+@pytest.mark.parametrize("kind", ["instructions", "topics"])
+def test_lists_are_read_by_the_product_and_repeat_nothing(kind: str, held_out: bool) -> None:
+    for document in some(kind, held_out=held_out):
+        parsed = read_list(answer_of(document), document.asked, names=kind == "topics")
+        assert parsed.malformed is None
+        assert len(set(parsed.items)) == len(parsed.items)
+        assert not set(parsed.items) & set(document.shown)
+        assert 1 <= len(parsed.items) <= document.asked
+        if kind == "instructions":
+            assert len(parsed.items) == document.asked
+
+
+def test_some_lists_are_steered_and_some_have_forty_before_them() -> None:
+    texts = [document.messages[0].content for document in some("instructions", 200)]
+    assert any("Many of the instructions so far begin with" in text for text in texts)
+    assert any(text.count("\n- ") >= 38 for text in texts)
+    assert any("These exist already" not in text for text in texts)
+
+
+def test_responses_are_kept_by_the_product_and_hold_the_right_commands() -> None:
+    for document in some("response", 300):
+        assert document.case is not None
+        assert read_response(answer_of(document), document.case.instruction).loss is None
+        assert document.messages[-1].content == document.case.instruction
+        assert answered(document.case, document.answer)[1], document.answer
+
+
+def test_the_five_questions_of_the_judge_share_all_but_their_ends() -> None:
+    made = drawn(random.Random(2), "judge")
+    names = [attribute.name for attribute in load_rubric().attributes]
+    for start in range(0, len(made), len(names)):
+        five = made[start : start + len(names)]
+        assert [document.attribute for document in five] == names
+        assert [document.messages[-1].content.rsplit("\n", 1)[1] for document in five] == [
+            f"{n}:" for n in names
+        ]
+        assert len({document.messages[-1].content.rsplit("\n", 1)[0] for document in five}) == 1
+        assert all(document.answer in load_rubric().digits for document in five)
+
+
+def test_json_judgements_are_read_by_the_product() -> None:
+    for document in some("judge json"):
+        scores, rationale = read_json(judge(), answer_of(document))
+        assert document.judged is not None
+        assert {name: score.value for name, score in scores.items()} == {
+            name: document.judged.grades.of(name) for name in scores
+        }
+        assert rationale == document.judged.rationale
+
+
+@pytest.mark.parametrize("kind", sorted(CORRUPTIONS))
+def test_a_flaw_is_graded_below_every_untouched_response(kind: str) -> None:
+    found = 0
+    for number, case in enumerate(some_cases(300)):
+        flawed = judge_case(case, shipped(), "train", random.Random(number), kind)
+        if flawed is None:
+            continue
+        found += 1
+        untouched = judge_case(case, shipped(), "train", random.Random(number), UNTOUCHED)
+        assert untouched is not None
+        assert flawed.grades.helpfulness < untouched.grades.helpfulness
+        assert flawed.grades.correctness < untouched.grades.correctness
+        assert score_of(flawed) < score_of(untouched)
+        assert flawed.response != untouched.response
+        assert all(0 <= flawed.grades.of(name) <= 4 for name in ("coherence", "complexity", "verbosity"))
+        if found == 12:
+            break
+    assert found >= 5
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "wrong command",
+        "wrong name",
+        "wrong option",
+        "missing step",
+        "invented command",
+        "placeholder",
+        "typo",
+    ],
+)
+def test_a_spoiled_command_is_not_one_of_the_right_ones(kind: str) -> None:
+    for number, case in enumerate(some_cases(120)):
+        flawed = judge_case(case, shipped(), "train", random.Random(number), kind)
+        assert flawed is None or not answered(case, flawed.response)[1], flawed
+
+
+def values_of(made: Sequence[Document]) -> list[str]:
+    known = [document.case for document in made if document.case is not None]
+    return [value for case in known for slot, value in case.values.items() if slot.kind not in CLOSED]
+
+
+def test_training_never_sees_what_is_held_out() -> None:
+    made = list(documents(11, 3000))
+    for document in made:
+        assert document.case is None or document.case.phrasing != document.case.ready.held_out
+        assert document.judged is None or document.judged.kind not in HELD_OUT_KINDS
+        asked = document.messages[0].content
+        assert not any(
+            f"domain is: {name}." in asked or f"is: {name}\n" in asked for name in wordings.DOMAINS[True]
+        )
+    assert not any(is_held_out(value) for value in values_of(made))
+
+
+def test_evaluation_sees_only_what_is_held_out() -> None:
+    made = [document for document in documents(11, 2000, "held-out") if document.kind != "instructions"]
+    assert all(
+        document.case is None or document.case.phrasing == document.case.ready.held_out for document in made
+    )
+    people = {"email"}
+    names = [
+        value
+        for document in made
+        if document.case is not None
+        for slot, value in document.case.values.items()
+        if slot.kind not in CLOSED | people
+    ]
+    assert all(is_held_out(value) for value in names)
+    kinds = Counter(document.judged.kind for document in made if document.judged is not None)
+    assert set(kinds) >= HELD_OUT_KINDS
+
+
+def test_every_intent_keeps_one_phrasing_out_of_training() -> None:
+    for ready in shipped().intents:
+        assert ready.held_out not in ready.trained
+        assert len(ready.trained) == len(ready.phrasings) - 1
+        assert shipped().intents[ready.number] is ready
+
+
+def test_commands_are_taken_from_backticks_and_fences_before_remarks() -> None:
+    said = "Use `git add a`, then `git commit`.\n```sh\n$ git push\n```\nTip: `git log` shows it. `notes.txt` is not."
+    assert commands_in(said) == ("git add a", "git commit", "git push")
+
+
+@needs_git
+def test_right_responses_run_and_are_found_right() -> None:
+    asked = cases(24, seed=3)
+    pairs = [(case, draw_parts(case, random.Random(1)).text()) for case in asked]
+    figures = summed(judge_responses(pairs))
+    assert figures.right == 1
+    assert figures.understood == 1
+
+
+@needs_git
+def test_wrong_responses_are_told_apart() -> None:
+    case = next(
+        case for case in some_cases(50) if len(case.commands) == 1 and len(case.commands[0].split()) > 2
+    )
+    assert not judge_response(case, "It depends.").commands
+    brunch = judge_response(case, "Run `git brunch x`.")
+    assert (brunch.right, brunch.usage_errors) == (False, 1)
+    status = judge_response(case, "Run `git status`.")
+    assert (status.right, status.usage_errors) == (False, 0)
+
+
+def test_instructions_of_the_grammar_are_recognised_and_others_are_not() -> None:
+    asked = cases(40, seed=1, split="train")
+    assert sum(intent_of(case.instruction) == case.ready.number for case in asked) >= 36
+    assert topic_of("Explain how photosynthesis works in a few sentences.") is None
+    assert json.dumps([topic_of(case.instruction) for case in asked])
