@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_documents() -> None:
 
 def test_every_kind_is_drawn_and_the_shares_are_one_together() -> None:
     assert {document.kind for document in documents(1, 2000)} == set(SHARES)
-    assert sum(share.loss for share in SHARES.values()) == pytest.approx(1)
+    assert sum(SHARES.values()) == pytest.approx(1)
 
 
 def test_instruction_prompts_are_those_of_the_product() -> None:

@@ -27,24 +27,15 @@ from pairsmith.backends.protocol import Message
 from .corruptions import Judged
 from .prepared import Case, Split
 
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """How much of a training step a kind has: tokens (what documents share counted once), and its part of the loss."""
-
-    tokens: int
-    loss: float
-
-
-SHARES: Mapping[str, Share] = {
-    "response": Share(4500, 0.35),
-    "instructions": Share(5000, 0.20),
-    "topics": Share(500, 0.03),
-    "judge": Share(5500, 0.27),
-    "judge json": Share(2500, 0.09),
-    "other": Share(2000, 0.06),
+SHARES: Mapping[str, float] = {
+    "response": 0.40,
+    "instructions": 0.20,
+    "topics": 0.03,
+    "judge": 0.25,
+    "judge json": 0.07,
+    "other": 0.05,
 }
-"""The kinds of documents and their shares; the shares of the loss are 1 together."""
+"""The kinds of documents, and how often `documents` draws a group of each; 1 together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +71,8 @@ def drawn_held_out(rng: random.Random, kind: str) -> Sequence[Document]:
 
 
 def documents(seed: int, count: int, split: Split = "train") -> Iterator[Document]:
-    """`count` documents, kinds by their share of the loss, whole groups one after the other; deterministic."""
-    kinds, weights = list(SHARES), [share.loss for share in SHARES.values()]
+    """`count` documents, kinds by `SHARES`, whole groups one after the other; deterministic."""
+    kinds, weights = list(SHARES), list(SHARES.values())
     number = made = 0
     while made < count:
         rng = random.Random(f"{seed}/{split}/{number}")

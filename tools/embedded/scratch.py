@@ -7,6 +7,7 @@ processes. There is no network, no editor, no configuration but its own, and not
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,11 @@ USER = "Scratch User <scratch@example.com>"
 _START = 1_767_268_800
 """2026-01-01, noon: when the first commit was made; the others follow, one a day."""
 _COMMIT_PLACES = {0: (), 1: (10,), 2: (6, 10), 3: (4, 8, 12), 4: (4, 6, 8, 12)}
+_NOT_UNDERSTOOD = re.compile(
+    r"^usage:|is not a git command|unrecognized argument|(?:unknown|invalid) (?:option|switch|subcommand)"
+    r"|subcommand wasn't specified|too (?:many|few) arguments|requires (?:a value|an argument)|accepts at most",
+    re.IGNORECASE | re.MULTILINE,
+)
 _CONFIG = """[user]
 \tname = Scratch User
 \temail = scratch@example.com
@@ -48,16 +54,7 @@ class Ran:
     @property
     def usage_error(self) -> bool:
         """Whether Git did not understand the command line: an unknown command, option or argument."""
-        text = self.stderr
-        return (
-            self.status == 129
-            or "is not a git command" in text
-            or text.lstrip().startswith(("usage:", "error: unknown option", "error: unknown switch"))
-            or "unrecognized argument" in text
-            or "unknown option" in text
-            or "subcommand wasn't specified" in text
-            or "unknown subcommand" in text.lower()
-        )
+        return self.status == 129 or bool(_NOT_UNDERSTOOD.search(self.stderr))
 
 
 @dataclass(slots=True)
