@@ -67,10 +67,10 @@ def typed_token(text: str) -> Secret:
 
 def _cached(env: Mapping[str, str]) -> Secret | None:
     """The token that `hf auth login` keeps, from where huggingface_hub has it."""
-    cache = Path(env.get("XDG_CACHE_HOME", "").strip() or "~/.cache") / "huggingface"
-    home = Path(env.get("HF_HOME", "").strip() or cache)
-    path = Path(env.get("HF_TOKEN_PATH", "").strip() or home / "token").expanduser()
+    caches = env.get("XDG_CACHE_HOME", "").strip() or str(Path(env.get("HOME", "").strip() or "~") / ".cache")
+    home = Path(env.get("HF_HOME", "").strip() or Path(caches) / "huggingface")
     try:
+        path = Path(env.get("HF_TOKEN_PATH", "").strip() or home / "token").expanduser()
         with path.open(encoding="utf-8") as file:
             text = file.read(_LONGEST).strip()
     except (OSError, UnicodeDecodeError, RuntimeError):

@@ -6,74 +6,16 @@ Its first line of standard input is the job as JSON, the token with it; it write
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
-import re
 import sys
 import threading
-import time
-from collections.abc import Mapping
-from typing import Any
 
-from pairsmith.backends.http_errors import hide_keys, server_message
-from pairsmith.backends.text import one_line
+from .hub_talk import Refused, Talk, told
 
-_EVERY_S = 0.1
 _EXPECTED = "No files have been modified"
-_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
-
-
-class Refused(Exception):
-    """The job cannot be done. `kind` is what the parent makes its message of; `facts` go with it."""
-
-    def __init__(self, kind: str, message: str = "", **facts: Any) -> None:
-        super().__init__(message)
-        self.kind, self.facts = kind, facts
-
-
-class Talk:
-    """What the child says, one JSON line each; the token is in none of them."""
-
-    def __init__(self, out: int, token: str) -> None:
-        self._out, self._token = out, token
-        self._told_at = 0.0
-        self._lock = threading.Lock()
-
-    def step(self, name: str) -> None:
-        """A call to the Hub begins."""
-        self._say("step", name=name)
-
-    def progress(self, name: str, done: int, total: int) -> None:
-        """Bytes so far; said ten times a second at most."""
-        now = time.monotonic()
-        if done >= total or now - self._told_at >= _EVERY_S:
-            self._told_at = now
-            self._say("progress", name=name, done=done, total=total)
-
-    def note(self, text: str) -> None:
-        """Something that the user may want to know: a retry, a wait."""
-        self._say("note", text=self.safe(text))
-
-    def done(self, **facts: Any) -> None:
-        """The job is done."""
-        self._say("done", **facts)
-
-    def failed(self, kind: str, message: str, **facts: Any) -> None:
-        """The job failed."""
-        self._say("error", kind=kind, message=self.safe(message), **facts)
-
-    def safe(self, text: str) -> str:
-        """A text without the token, anything like a key, and the signatures of addresses."""
-        if self._token:
-            text = text.replace(self._token, "***")
-        return one_line(hide_keys(_QUERY.sub(r"\1", text)), 300)
-
-    def _say(self, event: str, **facts: Any) -> None:
-        line = json.dumps({"event": event, **facts}).encode() + b"\n"
-        with self._lock:
-            while line:
-                line = line[os.write(self._out, line) :]
 
 
 class _Relay(logging.Handler):
@@ -102,6 +44,10 @@ def main() -> int:
             from .hub_upload import upload
 
             talk.done(**upload(job, talk))
+        elif job["job"] == "model":
+            from .hub_model import download_model
+
+            talk.done(**download_model(job, talk))
         else:
             from .hub_download import download
 
@@ -115,45 +61,7 @@ def main() -> int:
     return 1
 
 
-def told(error: BaseException) -> tuple[str, str, dict[str, Any]]:
-    """(kind, message, facts) of whatever huggingface_hub raised: "status", "network", "disk", "bug"."""
-    response = getattr(error, "response", None)
-    if response is not None and isinstance(getattr(response, "status_code", None), int):
-        try:
-            body = bytes(response.content[:10_000])
-        except Exception:  # a body that was not read
-            body = b""
-        facts = {"status": response.status_code, "code": str(response.headers.get("X-Error-Code", ""))[:60]}
-        return "status", server_message(body), facts
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"TransportError", "RequestException", "ConnectionError", "InvalidURL", "TimeoutException"}:
-        return "network", str(error) or type(error).__name__, {}
-    for name in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
-        if name in names:
-            return "network", str(error), {}
-    if isinstance(error, OSError):
-        return "disk", error.strerror or str(error), {}
-    return "bug", f"{type(error).__name__}: {error}", {}
-
-
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status of an error of huggingface_hub; None where there is none."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def open_api(job: Mapping[str, Any]) -> Any:
-    """`huggingface_hub.HfApi` for the job's endpoint and token."""
-    import importlib
-
-    # Through importlib, because reading its types costs the type checker minutes.
-    hub = importlib.import_module("huggingface_hub")
-    return hub.HfApi(endpoint=job["endpoint"], token=job.get("token") or False)
-
-
 def _listen(talk: Talk) -> None:
-    import importlib
-
     importlib.import_module("huggingface_hub")
     logger = logging.getLogger("huggingface_hub")
     logger.handlers[:] = [_Relay(talk)]

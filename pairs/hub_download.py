@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .hub_child import Refused, Talk, open_api
 from .hub_layout import Chosen, NoSuchPart, choose_files, is_safe
+from .hub_talk import Refused, Talk, open_api
 
 _MOST_ENTRIES = 100_000
 _MOST_CARD = 1 << 20

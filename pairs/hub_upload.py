@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .hub_child import Refused, Talk, open_api, status_of
+from .hub_talk import Refused, Talk, open_api, status_of
 
 _UNTOUCHED = frozenset({".gitattributes", "README.md", ".gitignore"})
 """What a repository may hold that was made on the Hub's pages and never used."""

@@ -119,6 +119,9 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     body: str = '{"error": "told to fail"}'
 
+    def __str__(self) -> str:
+        return f"{self.where.rstrip('/').rsplit('/', 1)[-1]}-{self.what}-{len(self.body)}"
+
     def hits(self, line: str) -> bool:
         if self.times <= 0 or re.search(self.where, line) is None:
             return False

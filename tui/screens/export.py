@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -67,6 +67,7 @@ class ExportScreen(PlaceScreen):
     """
     BINDINGS = [  # noqa: RUF012 - Textual's own declaration
         Binding("g", "write", "write", id="export.write", tooltip="Write the file"),
+        Binding("p", "push", "push", id="export.push", tooltip="Upload pairs, or a model, to the Hugging Face Hub"),
         Binding("enter", "change", "change", id="export.change", tooltip="Type a value, or take the next one"),
         Binding("left,h", "turn(-1)", "choose", key_display="←/→", id="export.back", tooltip="The choice before"),
         Binding("right,l", "turn(1)", "choose on", show=False, id="export.on", tooltip="The next choice"),
@@ -273,6 +274,10 @@ class ExportScreen(PlaceScreen):
         """Write the file."""
         begin(self, self._write, group="write")
 
+    def action_push(self) -> None:
+        """Upload to the Hub."""
+        begin(self, self._push, group="push")
+
     async def _write(self) -> None:
         workspace, target = self.session.workspace, self.target
         assert workspace is not None
@@ -297,6 +302,16 @@ class ExportScreen(PlaceScreen):
             splits = ", ".join(f"{count:,} {name}" for name, count in report.splits.items())
             self._written = [said, *([splits] if splits else []), *report.notes]
             self.paint()
+
+    async def _push(self) -> None:
+        from .push import push_form
+
+        chosen = replace(self.chosen, judge=self.session.judge)
+        self.app.push_screen(await push_form(self._app, chosen, self._show_written))
+
+    def _show_written(self, lines: Sequence[str]) -> None:
+        self._written = [one_line(text, 300) for text in lines]
+        self.paint()
 
 
 def left_out(preview: ExportPreview) -> list[str]:

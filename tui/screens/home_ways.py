@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ from .ask import AskYes, Choice, FormScreen, Text, Values
 from .progress import ProgressScreen
 
 if TYPE_CHECKING:
+    from pairsmith.pairs.hub_access import HubAccess
+    from pairsmith.pairs.hub_names import HubSource
     from pairsmith.pairs.importing import FileImport
     from pairsmith.pairs.store.workspace import Workspace
 
@@ -139,6 +141,9 @@ def import_form(app: PairsmithApp) -> FormScreen:
     from pairsmith.pairs.import_formats import NAMES
 
     async def do(values: Values) -> str | None:
+        if values["file"].strip().startswith("hf:"):
+            await _begin_download(app, values["file"].strip(), values["format"])
+            return None
         path = Path(values["file"].strip()).expanduser()
         if not values["file"].strip() or not path.exists():
             return (
@@ -150,7 +155,12 @@ def import_form(app: PairsmithApp) -> FormScreen:
         return None
 
     fields: list[Text | Choice] = [
-        Text("file", "file", "", "JSON, JSONL, CSV, Parquet, a workspace, a folder of datasets"),
+        Text(
+            "file",
+            "file",
+            "",
+            "JSON, JSONL, CSV, Parquet, a workspace, a folder of datasets, or hf:OWNER/NAME",
+        ),
         Choice(
             "format", "format", [(name, "found out" if name == "auto" else name) for name in NAMES], "auto"
         ),
@@ -160,30 +170,68 @@ def import_form(app: PairsmithApp) -> FormScreen:
 
 async def import_into(app: PairsmithApp, path: Path, form: str) -> None:
     """Preview, ask, import. Call it in a worker."""
+    await _import_files(app, [path], one_line(path.name), form)
+
+
+async def _begin_download(app: PairsmithApp, text: str, form: str) -> None:
+    """Read `hf:OWNER/NAME` and begin. Raises UsageError, and NotAllowed where the workspace is local-only."""
+    from pairsmith.pairs.hub_access import find_access
+    from pairsmith.pairs.hub_names import read_hub_source
+
     workspace = app.session.workspace
     assert workspace is not None
-    seen = await _run_import(app, workspace, path, form, preview=True)
+    source = read_hub_source(text)
+    surroundings = await app.session.surroundings()
+    access = await asyncio.to_thread(find_access, surroundings.env, local_only=workspace.local_only)
+    begin(app, _import_from_hub, app, source, access, surroundings.settings.home, form)
+
+
+async def _import_from_hub(
+    app: PairsmithApp, source: HubSource, access: HubAccess, home: Path, form: str
+) -> None:
+    """Download, then as with files."""
+    from pairsmith.pairs.import_hub import Download, download_dataset
+
+    work: ProgressScreen[Download] = ProgressScreen(
+        f"Downloading {one_line(str(source), 60)}",
+        lambda tell, check: download_dataset(
+            source, access, home, tell=lambda _what, done, total: tell(done, total), check=check
+        ),
+        "bytes",
+    )
+    download = await app.push_screen_wait(work)
+    if download is not None and await _import_files(app, download.files, download.name, form):
+        await asyncio.to_thread(download.forget)
+
+
+async def _import_files(app: PairsmithApp, files: Sequence[Path], name: str, form: str) -> bool:
+    """Preview, ask, import; whether it was imported."""
+    workspace = app.session.workspace
+    assert workspace is not None
+    seen = await _run_import(app, workspace, files, name, form, preview=True)
     if seen is None:
-        return
+        return False
     if not await app.push_screen_wait(
-        AskYes(f"Import {one_line(path.name, 60)}", report_lines(seen), yes="import it", no="leave")
+        AskYes(f"Import {one_line(name, 60)}", report_lines(seen), yes="import it", no="leave")
     ):
-        return
-    done = await _run_import(app, workspace, path, form, preview=False)
-    if done is not None:
-        app.notify(f"Imported {done.added:,} pairs; undo in Review takes all of them back")
-        app.tell_news("review")
+        return False
+    done = await _run_import(app, workspace, files, name, form, preview=False)
+    if done is None:
+        return False
+    app.notify(f"Imported {done.added:,} pairs; undo in Review takes all of them back")
+    app.tell_news("review")
+    return True
 
 
 async def _run_import(
-    app: PairsmithApp, workspace: Workspace, path: Path, form: str, *, preview: bool
+    app: PairsmithApp, workspace: Workspace, files: Sequence[Path], name: str, form: str, *, preview: bool
 ) -> FileImport | None:
-    from pairsmith.pairs.importing import import_file
+    from pairsmith.pairs.importing import import_files
 
     work: ProgressScreen[FileImport] = ProgressScreen(
-        f"{'Looking at' if preview else 'Importing'} {one_line(path.name, 60)}",
-        lambda tell, check: import_file(
-            workspace, path, format=form, preview=preview, progress=tell, check=check
+        f"{'Looking at' if preview else 'Importing'} {one_line(name, 60)}",
+        lambda tell, check: import_files(
+            workspace, files, name, format=form, preview=preview, progress=tell, check=check
         ),
         "bytes",
     )
