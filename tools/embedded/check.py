@@ -1,6 +1,6 @@
 """Reads the grammar, runs every command in a scratch repository, and holds the phrasings against each other.
 
-    python -m tools.embedded.check [FILE ...] [--intent NAME] [--no-run] [--seed N] [--show-output]
+    python -m tools.embedded.check [FILE ...] [--intent NAME] [--no-run] [--seed N]
 
 Without a file, all files are checked together, and phrasings of different topics are held against each other too. Ends
 with status 1 where something is wrong (phrasings that are too alike are wrong below the share that must survive).
