@@ -193,8 +193,6 @@ class ChildPartner:
             raise TrainingFailed("the model's process ended in the middle of the answer", kind="vanished")
         finally:
             if not complete:
-                if self._child is not None:
-                    self._child.terminate()  # it reads no more of its input before the answer is whole
                 await self.close()
 
     @property
@@ -209,6 +207,8 @@ class ChildPartner:
 
     async def close(self) -> None:
         """See Partner."""
+        if self._child is not None:
+            self._child.terminate()  # in the middle of an answer it does not see that its input has ended
         lines, self._lines, self._child = self._lines, None, None
         if lines is not None:
             with contextlib.suppress(RuntimeError):

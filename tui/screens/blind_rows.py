@@ -107,12 +107,12 @@ def _cells(row: Row, width: int) -> Row:
 def progress_row(sheet: Sheet, width: int) -> Row:
     """How far the rater is."""
     total, done = len(sheet.items), sheet.done
-    ties = f" · {sheet.ties:,} ties" if sheet.kind == "compare" else ""
+    ties = f" · {sheet.ties:,} tie{'' if sheet.ties == 1 else 's'}" if sheet.kind == "compare" else ""
     same = f" · {sheet.same:,} answered alike, not asked" if sheet.same and width >= WIDE else ""
     said = f" {min(done + 1, total):,} of {total:,}  "
-    counts = f"  rated {done - sheet.skipped:,}{ties} · {sheet.skipped:,} skipped{same}"
-    meter = bar(done, total, max(8, min(40, width - len(said) - len(counts) - 2)))
-    return (Piece(said, "strong"), Piece(meter, "accent"), Piece(line(counts, width), "quiet"))
+    counts = f"rated {done - sheet.skipped:,}{ties} · {sheet.skipped:,} skipped{same}"
+    meter = bar(done, total, max(8, min(40, width - len(said) - len(counts) - 3)))
+    return (Piece(said, "strong"), Piece(meter, "accent"), Piece(f"  {line(counts, width)}", "quiet"))
 
 
 def result_rows(human: Mapping[str, Any], width: int) -> list[Row]:
@@ -132,8 +132,8 @@ def result_rows(human: Mapping[str, Any], width: int) -> list[Row]:
             )
             for name, one in _raters(found)
         ]  # fmt: skip
-        alike = f" {found['items']:,} test pairs, {found['same']:,} answered alike and not asked; a tie is half a win"
-        rows += [(Piece(line(alike, width - 1), "quiet"),), ()]
+        alike = f"{found['items']:,} test pairs, {found['same']:,} answered alike and not asked; a tie is half a win"
+        rows += [(Piece(f"  {line(alike, width - 3)}", "quiet"),), ()]
     for found in human.get("scale", ()):
         rows += [
             (Piece(f" 1 to 5: {line(found['subject'], width - 12)}", "strong"),),
@@ -147,10 +147,10 @@ def result_rows(human: Mapping[str, Any], width: int) -> list[Row]:
     for found in human.get("paired", ()):
         difference = found["difference"]
         text = (
-            f" {found['subject']} less {found['against']}: "
+            f"{found['subject']} less {found['against']}: "
             f"{interval_said(difference['mean'], difference)}, {p_said(found['p'])}, n {difference['n']:,}"
         )
-        rows.append((Piece(line(text, width - 1)),))
+        rows.append((Piece(f" {line(text, width - 2)}"),))
     return rows
 
 
@@ -177,11 +177,11 @@ def human_rows(human: Mapping[str, Any], width: int) -> list[Row]:
     for found in human.get("compare", ()):
         one, rate = found["together"], found["together"]["win_rate"]
         text = (
-            f" by hand, blind: {found['subject']} against {found['against']}: {one['wins']:,} better,"
+            f"by hand, blind: {found['subject']} against {found['against']}: {one['wins']:,} better,"
             f" {one['ties']:,} ties, {one['losses']:,} worse, {one['skipped']:,} skipped:"
             f" {interval_said(rate['mean'], rate)} {p_said(one['p'])}"
         )
-        rows.append((Piece(line(text, width - 1)),))
+        rows.append((Piece(f" {line(text, width - 2)}"),))
     if "scale" in human:
         parts = [
             f"{found['subject']} {interval_said(found['together']['mean'], found['together'])}"
@@ -190,8 +190,8 @@ def human_rows(human: Mapping[str, Any], width: int) -> list[Row]:
         differences = [
             f"{number_said(one['difference']['mean'])} {p_said(one['p'])}" for one in human.get("paired", ())
         ]
-        text = f" by hand, 1–5: {' · '.join(parts)}" + (
+        text = f"by hand, 1–5: {' · '.join(parts)}" + (
             f" · difference {', '.join(differences)}" if differences else ""
         )
-        rows.append((Piece(line(text, width - 1)),))
+        rows.append((Piece(f" {line(text, width - 2)}"),))
     return rows

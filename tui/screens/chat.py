@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from textual import events
 from textual.binding import Binding
@@ -18,6 +19,7 @@ from pairsmith.backends.text import one_line
 from pairsmith.pairs.chat import Answer, ChatOptions, ChildPartner, run_partner
 from pairsmith.pairs.errors import PairsmithError
 from pairsmith.pairs.store.runs import Run
+from pairsmith.pairs.training_runs import base_of
 
 from ..text import line, wrap
 from ..widgets.fields import SafeInput
@@ -29,6 +31,8 @@ from .base import PlaceScreen
 PAINT_S = 0.1
 LOOK_S = 0.5
 MOST_TURNS = 200
+_ENDING: set[asyncio.Task[None]] = set()
+"""Processes that are being ended; where the application ends too, that kills them."""
 
 
 @dataclass(slots=True)
@@ -49,7 +53,6 @@ class ChatScreen(PlaceScreen):
     ChatScreen SafeInput, ChatScreen SafeInput:focus { background: $surface; padding: 0 1; }
     """
     BINDINGS = [  # noqa: RUF012 - Textual's own declaration
-        Binding("enter", "nothing", "ask", id="chat.ask", tooltip="Ask what is typed; every question stands alone"),
         Binding("escape", "give_up", "give up / leave", priority=True, id="chat.leave",
                 tooltip="Give the answer up; where there is none, leave"),
         Binding("f2", "other", "tuned or base", priority=True, id="chat.other",
@@ -81,7 +84,7 @@ class ChatScreen(PlaceScreen):
         yield Line(id="who")
         yield Lines(id="said")
         yield Line(id="status")
-        yield SafeInput(placeholder="type a question", id="ask")
+        yield SafeInput(placeholder="type a question, enter asks it", id="ask")
 
     @property
     def text(self) -> str:
@@ -104,9 +107,11 @@ class ChatScreen(PlaceScreen):
         self.set_interval(LOOK_S, self._look)
         self._begin(None)
 
-    async def on_unmount(self) -> None:
-        """The model's process ends with the screen."""
-        await self._end()
+    def on_unmount(self) -> None:
+        """The model's process ends with the screen, but nobody waits for that."""
+        ending = asyncio.get_running_loop().create_task(self._end())
+        _ENDING.add(ending)
+        ending.add_done_callback(_ENDING.discard)
 
     def on_resize(self) -> None:
         """Draw for the new size."""
@@ -209,15 +214,12 @@ class ChatScreen(PlaceScreen):
         if not width:
             return
         self._dirty = False
-        base = one_line(str(self._run.settings.get("base")), 60)
-        who = (
-            f"{base}, what run {self._run.id} was made of"
-            if self._base
-            else f"run {self._run.id}, made of {base}"
-        )
-        about = f"  {self._about}" if self._about else ""
+        base = one_line("/".join(Path(base_of(self._run)).parts[-2:]), 60)
+        number = self._run.id
+        who = f"what run {number} was made of: {base}" if self._base else f"run {number}, made of {base}"
+        about = f"  {line(self._about, width)}" if self._about else ""
         self.query_one("#who", Line).show(
-            Piece(f" {line(who, width - 2)}", "strong"), Piece(line(about, width), "quiet")
+            Piece(f" {line(who, max(20, width - len(about) - 2))}", "strong"), Piece(about, "quiet")
         )
         rows = self._rows(width)
         most = max(0, len(rows) - height)
@@ -261,10 +263,6 @@ class ChatScreen(PlaceScreen):
             self._say("▶ the model is loaded, then it answers…", "good")
         else:
             self.notify("It still answers: esc gives that up")
-
-    def action_nothing(self) -> None:
-        """Enter belongs to the line that one types in."""
-        self.query_one("#ask", SafeInput).focus()
 
     def action_give_up(self) -> None:
         """Give the answer up, or leave."""

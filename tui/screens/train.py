@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 from textual.widget import Widget
 
-from pairsmith.backends.errors import BackendError
-from pairsmith.pairs.chosen_pairs import choose_pairs, count_verdicts_of, verdicts_said
 from pairsmith.pairs.errors import PairsmithError
-from pairsmith.pairs.store.driver import sqlite3
-from pairsmith.pairs.store.runs import Run, list_runs
 from pairsmith.pairs.training_settings import TrainSettings
 
 from ..text import wrap
@@ -27,42 +23,34 @@ from ..widgets.meters import duration
 from ..widgets.pick_list import PickList
 from ..working import begin
 from .ask import AskYes, FormScreen, Text, Values
-from .base import PlaceScreen
 from .form_rows import setting_entries
 from .train_form import (
     TYPED,
     device_said,
-    estimate_said,
     form_settings,
     settings_of,
-    start_settings,
     turned,
     typed,
     value_of,
 )
+from .train_look import TrainLook
 from .train_rows import train_rows
 from .train_runs import Past, ended_said, run_entries
-from .train_watch import RunView, TrainWatch, curves_of, result_of_run, view_of_run, view_of_watch
+from .train_watch import RunView, TrainWatch, curves_of, view_of_run, view_of_watch
 
 if TYPE_CHECKING:
     from pairsmith.pairs.train_job import TrainJob
 
-    from ..app import PairsmithApp
     from ..jobs import JobState
 
-PAINT_S = 0.25
 _UNTIL_LAID_OUT_S = 0.05
-SHOWN_RUNS = 50
 _OPEN = ("running", "paused", "unfinished")
 VIEWS = ("form", "run", "runs")
 
 
-class TrainScreen(PlaceScreen):
+class TrainScreen(TrainLook):
     """See the module."""
 
-    PLACE = "train"
-    LOOK_AFTER_S: ClassVar[float] = 1.0
-    """How long the settings must stand before a child is asked what they come to."""
     CSS = """
     TrainScreen #form, TrainScreen #runs, TrainScreen #run { margin: 1 0 0 0; }
     TrainScreen #run { margin: 0; }
@@ -78,6 +66,8 @@ class TrainScreen(PlaceScreen):
         Binding("o", "resume", "go on", id="train.resume",
                 tooltip="Go on with an unfinished run, with the curve that it would have had"),
         Binding("v", "view", "view", id="train.view", tooltip="Settings, curve, all runs, and settings again"),
+        Binding("c", "chat", "chat", show=False, id="train.chat",
+                tooltip="Talk to the model of the run under the cursor, or of the newest that is done"),
         Binding("left,h", "turn(-1)", "choose", show=False, id="train.back", tooltip="The choice before"),
         Binding("right,l", "turn(1)", "choose on", show=False, id="train.on", tooltip="The next choice"),
         Binding("j,down", "move(1)", "next", show=False, id="train.next", tooltip="The next line"),
@@ -86,17 +76,8 @@ class TrainScreen(PlaceScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.chosen: TrainSettings = start_settings(None)
-        self.device = "auto"
         self.showing = "form"
-        self._devices: Sequence[Mapping[str, Any]] | None = None
-        self._pairs = ""
-        self._estimate: list[str] = []
-        self._problem = ""
-        self._past: list[Past] = []
         self._stored: tuple[int, RunView] | None = None
-        self._read = False
-        self._painted = -1
 
     def body(self) -> Iterable[Widget]:
         """Settings and what they come to; or a run; or all runs."""
@@ -104,10 +85,6 @@ class TrainScreen(PlaceScreen):
         yield Lines(id="said")
         yield Lines(id="run")
         yield PickList(id="runs")
-
-    @property
-    def _app(self) -> PairsmithApp:
-        return cast("PairsmithApp", self.app)
 
     @property
     def form(self) -> PickList:
@@ -124,24 +101,9 @@ class TrainScreen(PlaceScreen):
         """What a run's area says, for tests."""
         return plain(self.query_one("#run", Lines).rows)
 
-    @property
-    def _state(self) -> JobState | None:
-        state = self._app.jobs.state
-        return state if state is not None and state.kind == "train" else None
-
-    @property
-    def _watch(self) -> TrainWatch | None:
-        watch = None if self._state is None else self._state.watch
-        return watch if isinstance(watch, TrainWatch) else None
-
-    @property
-    def _training(self) -> bool:
-        return self._app.jobs.running and self._watch is not None
-
     def on_mount(self) -> None:
-        """Look at the job a few times a second while this place is on the screen."""
+        """Begin with the settings."""
         self._show("form")
-        self.set_interval(PAINT_S, self._tick)
 
     def on_screen_resume(self) -> None:
         """Pairs and runs may have come."""
@@ -151,110 +113,11 @@ class TrainScreen(PlaceScreen):
         begin(self, self._read_stored, group="stored")
         self._look()
 
-    def on_screen_suspend(self) -> None:
-        """Nobody waits for an estimate any more."""
-        self.workers.cancel_group(self, "look")
-
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
-
     def _show(self, what: str) -> None:
         self.showing = what
         for name, view in (("form", "form"), ("said", "form"), ("run", "run"), ("runs", "runs")):
             self.query_one(f"#{name}").display = view == what
         self.call_after_refresh(self.paint)
-
-    def _tick(self) -> None:
-        state = self._state
-        if state is None or not self.is_current:
-            return
-        if state.version != self._painted:
-            over = state.over
-            self._painted = state.version
-            self.paint()
-            if over:
-                begin(self, self._read_stored, group="stored")
-
-    # ---- what is known -------------------------------------------------------------------------------------
-
-    async def _read_stored(self) -> None:
-        workspace = self.session.workspace
-        if workspace is None:
-            return
-        try:
-            runs = (await workspace.aread(lambda conn: list_runs(conn, "train")))[:SHOWN_RUNS]
-            home = (await self.session.backend_settings()).home
-        except (PairsmithError, BackendError) as error:
-            self.notify(str(error), severity="error")
-            return
-
-        def read() -> list[Past]:
-            return [Past(run, result_of_run(home, workspace.id, run), self._runs_now(run)) for run in runs]
-
-        self._past = await asyncio.to_thread(read)
-        if not self._read:
-            self._read = True
-            if self._past:
-                self.chosen = start_settings(self._past[0].run)
-                self._look()
-        self.paint()
-
-    def _runs_now(self, run: Run) -> bool:
-        return self._training and self._state is not None and self._state.run_id == run.id
-
-    def _look(self) -> None:
-        """Count now; ask a child for the rest when the settings stand for a while."""
-        self._estimate, self._problem = [], ""
-        self.paint()
-        begin(self, self._looked, group="look")
-
-    async def _looked(self) -> None:
-        workspace, chosen, judge = self.session.workspace, self.chosen, self.session.judge
-        if workspace is None:
-            return
-
-        def count(conn: sqlite3.Connection) -> str:
-            ids = choose_pairs(conn, chosen.verdict, chosen.where, judge).ids
-            return verdicts_said(len(ids), count_verdicts_of(conn, ids))
-
-        try:
-            self._pairs = await workspace.aread(count)
-            self.paint()
-            await asyncio.sleep(self.LOOK_AFTER_S)
-            if self._app.jobs.running:
-                return
-            if self._devices is None:
-                await self._find_devices()
-            from pairsmith.pairs.training_preview import estimate
-
-            settings = await self.session.backend_settings()
-            looked = TrainSettings(
-                chosen.base, chosen.verdict, chosen.where, {**chosen.config, "device": self.device}
-            )
-            done, choice = await estimate(workspace, settings, looked, judge)
-            self._estimate = estimate_said(done, choice.counts()) + self._time_said(done)
-        except (PairsmithError, BackendError, OSError) as error:
-            self._problem = str(error)
-        self.paint()
-
-    async def _find_devices(self) -> None:
-        from pairsmith.pairs.training_child import run_verb
-
-        found = (await run_verb(["devices"])).get("devices")
-        self._devices = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-        self.paint()
-
-    def _time_said(self, done: Mapping[str, Any]) -> list[str]:
-        """How long it takes, by the pace of an earlier run of the same model."""
-        tokens = int(done.get("tokens_per_epoch") or 0) * int(done.get("epochs") or 1)
-        for past in self._past:
-            pace = past.result.get("tokens_per_s")
-            if past.run.settings.get("base") == self.chosen.base and pace:
-                return [
-                    f"about {duration(tokens / pace / 60)}, at the {pace:,.0f} tokens/s of run {past.run.id}"
-                ]
-        return []
 
     # ---- what is seen --------------------------------------------------------------------------------------
 
@@ -403,23 +266,24 @@ class TrainScreen(PlaceScreen):
 
     def action_go(self) -> None:
         """Train."""
-        if self._app.jobs.running:
-            self.notify("A job is under way" + (": p goes on" if self._app.jobs.paused else ""))
-        else:
+        if self._may_start():
             self._start(self.chosen, None)
 
     def action_resume(self) -> None:
         """Go on with the run under the cursor, or the newest that is not done."""
-        if self._app.jobs.running:
-            self.notify("A job is under way" + (": p goes on" if self._app.jobs.paused else ""))
-            return
-        begin(self, self._resume, group="go")
+        if self._may_start():
+            begin(self, self._resume, group="go")
+
+    @property
+    def _picked(self) -> str | None:
+        """The number of the run under the cursor, or of the one that is shown; None where none was picked."""
+        if self.showing == "runs":
+            return self.runs.current
+        return str(self._stored[0]) if self._stored else None
 
     async def _resume(self) -> None:
         await self._read_stored()
-        wanted = (
-            self.runs.current if self.showing == "runs" else str(self._stored[0]) if self._stored else None
-        )
+        wanted = self._picked
         still_open = [past for past in self._past if past.run.state in _OPEN]
         past = next((past for past in still_open if str(past.run.id) == wanted), None)
         if past is None and wanted is None:
@@ -462,14 +326,6 @@ class TrainScreen(PlaceScreen):
         else:
             self.notify("Nothing runs: g trains, o goes on")
 
-    def action_stop(self) -> None:
-        """Stop."""
-        if self._app.jobs.running:
-            self._app.jobs.stop()
-            self.paint()
-        else:
-            self.notify("Nothing runs")
-
     def action_cancel(self) -> None:
         """Cancel, after a yes."""
         if self._training:
@@ -492,3 +348,15 @@ class TrainScreen(PlaceScreen):
     def device_text(self) -> str:
         """What the device line says, for tests."""
         return device_said(self.device, self._devices)
+
+    def action_chat(self) -> None:
+        """Talk to a model."""
+        done = [past.run for past in self._past if past.run.state == "done"]
+        picked = self._picked
+        run = next((run for run in done if picked in (None, str(run.id))), None)
+        if run is None:
+            self.notify("No model is trained yet" if not done else "This run has made no model yet")
+            return
+        from .chat import ChatScreen
+
+        self.app.push_screen(ChatScreen(self.PLACE, run))
