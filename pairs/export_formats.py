@@ -16,6 +16,9 @@ from typing import Any
 
 DEFUSED = "apostrophes_before_formulas"
 """The column that tells our import to take them away."""
+PERSON = "9f1d0c52-7c2e-5a4e-8f0a-70a1751f3a11"
+"""Whose answers the verdicts and edits of persons are in Argilla's records, which ask for a UUID."""
+_NOT_IN_NAMES = re.compile("[^a-z0-9_-]+")
 _FORMULA = re.compile('[\\s"\ufeff\u200b]*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]')
 _ESCAPED = re.compile("[\u007f-\u009f\u2028\u2029]")
 
@@ -39,6 +42,12 @@ class ExportPair:
     """The response that this one is preferred to (only in preference data)."""
     split: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    """Why the verdict is what it is, as its person said; empty where nobody did."""
+    replaced: str | None = None
+    """The model's response that a person replaced by this one (only in Argilla's records)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,9 @@ def own(pair: ExportPair) -> dict[str, Any]:
         "verdict": pair.verdict,
         "decided_by": pair.decided_by,
         "rule": pair.rule,
+        "reason": pair.reason,
+        "tags": list(pair.tags),
+        "note": pair.note,
         "model": pair.model,
         "scores": {judge: dict(sorted(given.items())) for judge, given in sorted(pair.scores.items())},
     }
@@ -110,6 +122,46 @@ def dpo(pair: ExportPair) -> dict[str, Any]:
         "chosen": [{"role": "assistant", "content": pair.output}],
         "rejected": [{"role": "assistant", "content": pair.rejected}],
     }
+
+
+def argilla(pair: ExportPair) -> dict[str, Any]:
+    """A record as Argilla's `Record.from_dict` takes it: the response as a suggestion, a person's verdict and text as
+    a person's answers, scores as suggested ratings, and in the metadata what Argilla has no place for."""
+    edited = pair.replaced is not None
+    decided = pair.decided_by == "human"
+    answers: dict[str, str] = {}
+    if decided:
+        answers["verdict"] = pair.verdict
+    if decided or edited:
+        answers["output"] = pair.output
+    status = {"accepted": "submitted", "rejected": "discarded"}.get(pair.verdict if decided else "", "draft")
+    suggestions = {"output": _suggestion(pair.replaced if edited else pair.output, pair.model or None)}
+    if pair.decided_by == "rule":
+        suggestions["verdict"] = _suggestion(pair.verdict, pair.rule or None)
+    for judge, given in sorted(pair.scores.items()):
+        for name, value in sorted(given.items()):
+            question = _NOT_IN_NAMES.sub("-", name.lower()).strip("-_")
+            # Argilla's ratings are whole numbers; the exact ones are in the metadata.
+            if question and 0 <= value <= 10:
+                suggestions.setdefault(question, _suggestion(round(value), judge))
+    told = {name: item for name, item in own(pair).items() if name not in ("instruction", "input", "output")}
+    return {
+        "id": pair.uid,
+        "fields": {"instruction": pair.instruction, "input": pair.input},
+        "metadata": {"topic": " › ".join(pair.topic), "model": pair.model, "pairsmith": json_text(told)},
+        "suggestions": suggestions,
+        "responses": {
+            question: [{"value": answer, "user_id": PERSON, "status": status}]
+            for question, answer in answers.items()
+        },
+        "vectors": {},
+        "status": "completed" if status == "submitted" else "pending",
+        "_server_id": None,
+    }
+
+
+def _suggestion(value: Any, agent: str | None) -> dict[str, Any]:
+    return {"value": value, "score": None, "agent": agent}
 
 
 def csv_row(pair: ExportPair) -> str:
@@ -178,6 +230,14 @@ FORMATS: dict[str, TextFormat | TableFormat | FolderFormat] = {
     "prompt-completion": _lines("prompt-completion", prompt_completion),
     "dpo": _lines("dpo", dpo),
     "csv": TextFormat("csv", csv_row, head=_csv(["instruction", "input", "output"]), suffix=".csv"),
+    "argilla": TextFormat(
+        "argilla",
+        lambda pair: json_text(argilla(pair)),
+        head="[\n",
+        between=",\n",
+        tail="\n]\n",
+        suffix=".json",
+    ),
     "parquet": TableFormat("parquet", ".parquet"),
     "hf": FolderFormat("hf"),
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from .export_formats import ExportPair
 from .store.calls import models_of
 from .store.driver import sqlite3
 from .store.pair_rows import get_pairs
-from .store.preferences import rejected_responses
+from .store.preferences import rejected_responses, replaced_responses
 from .store.provenance import provenance_of
 from .store.scores import scores_of
 from .store.topics import list_topics
@@ -39,6 +40,9 @@ def pairs_of(conn: sqlite3.Connection, ids: Sequence[int]) -> Iterator[ExportPai
                 verdict=pair.verdict,
                 decided_by=pair.verdict_by or "",
                 rule=(verdict.rule if verdict is not None else None) or "",
+                reason=verdict.reason if verdict is not None else "",
+                tags=verdict.tags if verdict is not None else (),
+                note=verdict.note if verdict is not None else "",
                 model=models.get(pair.version.call_id or 0, ""),
                 scores={judge: said.scores for judge, said in given.items() if said.scores},
                 pair_id=pair.id,
@@ -54,6 +58,14 @@ def preferences_of(conn: sqlite3.Connection, ids: Sequence[int]) -> Iterator[Exp
         for pair in pairs_of(conn, [pair_id for pair_id in batch if pair_id in rejected]):
             for _, text in rejected[pair.pair_id]:
                 yield replace(pair, rejected=text)
+
+
+def with_replaced(conn: sqlite3.Connection, pairs: Iterator[ExportPair]) -> Iterator[ExportPair]:
+    """The pairs, those whose response a person wrote with the one that it replaced."""
+    while batch := list(islice(pairs, _BATCH)):
+        before = replaced_responses(conn, [pair.pair_id for pair in batch])
+        for pair in batch:
+            yield replace(pair, replaced=before[pair.pair_id]) if pair.pair_id in before else pair
 
 
 def count_preferences(conn: sqlite3.Connection, ids: Sequence[int]) -> dict[str, int]:

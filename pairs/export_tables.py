@@ -26,6 +26,9 @@ _FEATURES: dict[str, Any] = {
     "verdict": _TEXT,
     "decided_by": _TEXT,
     "rule": _TEXT,
+    "reason": _TEXT,
+    "tags": {"feature": _TEXT, "_type": "List"},
+    "note": _TEXT,
     "model": _TEXT,
     "scores": {
         "feature": {"judge": _TEXT, "attribute": _TEXT, "score": {"dtype": "float64", "_type": "Value"}},
@@ -146,7 +149,7 @@ def _schema() -> Any:
 
     text = pa.string()
     score = pa.struct([("judge", text), ("attribute", text), ("score", pa.float64())])
-    special = {"topic": pa.list_(text), "scores": pa.list_(score)}
+    special = {"topic": pa.list_(text), "tags": pa.list_(text), "scores": pa.list_(score)}
     fields = [(name, special.get(name, text)) for name in _FEATURES]
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})})
 

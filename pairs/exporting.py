@@ -11,7 +11,7 @@ import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +22,7 @@ from .errors import PairsmithError, UsageError
 from .export_formats import FORMATS, HUB, SPREADSHEET, ExportPair, FolderFormat, TableFormat, TextFormat
 from .export_notes import Notes
 from .export_place import check_target
-from .export_rows import count_preferences, pairs_of, preferences_of, split_of
+from .export_rows import count_preferences, pairs_of, preferences_of, split_of, with_replaced
 from .export_text import write_text
 from .expressions import parse_expression
 from .manifest import NAME, Seal, SealedFile, manifest_path
@@ -208,12 +208,16 @@ class _Counts:
 def _rows(conn: sqlite3.Connection, settings: ExportSettings, ids: Sequence[int]) -> Iterator[ExportPair]:
     if settings.format == "dpo":
         return preferences_of(conn, ids)
+    if settings.format == "argilla":
+        return with_replaced(conn, pairs_of(conn, ids))
     if not isinstance(_form(settings), FolderFormat):
         return pairs_of(conn, ids)
     sides: dict[int, Side] = stored_sides(conn) if settings.split else {}
     if settings.split and set(ids) - sides.keys():
         raise PairsmithError("new pairs came in while the split was made", "Export again")
-    return split_of(conn, ids, sides)
+    rows = split_of(conn, ids, sides)
+    # What a reviewer noted is theirs: it stays with files, and is not published.
+    return (replace(pair, note="") for pair in rows) if settings.format == HUB.name else rows
 
 
 def _counted(

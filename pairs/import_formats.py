@@ -12,7 +12,8 @@ from pairsmith.backends.text import one_line
 
 from .errors import UsageError
 from .import_csv import looks_like_csv, read_csv
-from .import_shapes import SHAPES, Shape, Unusable, alpaca_row, any_rows
+from .import_shapes import Unusable, alpaca_row
+from .import_signs import SHAPES, Shape, any_rows
 from .import_tables import is_datasets, read_datasets, read_parquet
 from .import_workspace import is_database, is_ours, read_database, read_workspace
 from .json_stream import BadPiece, MalformedFile, Piece, first_byte, read_array, read_lines

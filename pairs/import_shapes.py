@@ -1,12 +1,10 @@
-"""The shapes that a row of a file can have, each with a function that makes pairs of it.
-
-A shape is known by the names of a row's fields, so one file may even mix them; `--format` insists on one.
-"""
+"""The shapes that a row of a file can have, each with a function that makes pairs of it (`import_signs.py` tells them
+apart)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +37,7 @@ def alpaca_row(value: Row, line: int) -> ImportRow:
     name = next((n for n in RESPONSE_NAMES if value.get(n) is not None), None)
     if name is None:
         raise Unusable("there is no 'output' (or 'response', 'responses')")
-    own = _own_fields(value)
+    own = own_fields(value)
     row = ImportRow(
         instruction=instruction,
         output=_response(value, name),
@@ -47,7 +45,7 @@ def alpaca_row(value: Row, line: int) -> ImportRow:
         line=line,
         **{field: item for field, item in own.items() if field not in ("decided_by", "id")},
     )
-    return _with_extra(row, value, {"instruction", "input", name, *own})
+    return with_extra(row, value, {"instruction", "input", name, *own})
 
 
 def dolly_row(value: Row, line: int) -> list[ImportRow]:
@@ -58,20 +56,20 @@ def dolly_row(value: Row, line: int) -> list[ImportRow]:
 
 def chat_rows(value: Row, line: int) -> list[ImportRow]:
     """OpenAI's chat layout."""
-    return [_conversation(value, "messages", "role", "content", line)]
+    return [conversation(value, "messages", "role", "content", line)]
 
 
 def sharegpt_rows(value: Row, line: int) -> list[ImportRow]:
     """ShareGPT's layout."""
-    return [_conversation(value, "conversations", "from", "value", line)]
+    return [conversation(value, "conversations", "from", "value", line)]
 
 
 def prompt_rows(value: Row, line: int) -> list[ImportRow]:
     """Prompt and completion: two texts, or two lists of messages (TRL)."""
     asked, context = _side(value, "prompt", _HUMAN)
     answer, _ = _side(value, "completion", _MODEL)
-    row = ImportRow(_instruction(asked), answer, line=line, extra=context or None)
-    return [_with_extra(row, value, {"prompt", "completion"})]
+    row = ImportRow(checked_instruction(asked), answer, line=line, extra=context or None)
+    return [with_extra(row, value, {"prompt", "completion"})]
 
 
 def preference_rows(value: Row, line: int) -> list[ImportRow]:
@@ -80,7 +78,7 @@ def preference_rows(value: Row, line: int) -> list[ImportRow]:
     if value.get("prompt") is None:
         # The layout with the whole conversation on both sides.
         sides = [
-            _conversation({"messages": item}, "messages", "role", "content", line)
+            conversation({"messages": item}, "messages", "role", "content", line)
             for item in (chosen, rejected)
         ]
         if sides[0].instruction != sides[1].instruction:
@@ -90,8 +88,8 @@ def preference_rows(value: Row, line: int) -> list[ImportRow]:
     else:
         asked, context = _side(value, "prompt", _HUMAN)
         answers = [_side(value, name, _MODEL)[0] for name in ("chosen", "rejected")]
-    row = _with_extra(
-        ImportRow(_instruction(asked), answers[0], line=line, extra=context or None),
+    row = with_extra(
+        ImportRow(checked_instruction(asked), answers[0], line=line, extra=context or None),
         value,
         {"prompt", "chosen", "rejected"},
     )
@@ -117,41 +115,14 @@ def seed_task_rows(value: Row, line: int) -> list[ImportRow]:
     return rows
 
 
-def _alpaca_rows(value: Row, line: int) -> list[ImportRow]:
+def alpaca_rows(value: Row, line: int) -> list[ImportRow]:
+    """Alpaca's layout, and our own JSON lines."""
     return [alpaca_row(value, line)]
 
 
-def any_rows(value: Row, line: int) -> Sequence[ImportRow]:
-    """Whichever shape the row's fields show. Raises Unusable."""
-    for names, shape in _SIGNS:
-        if all(value.get(name) is not None for name in names):
-            return shape(value, line)
-    return _alpaca_rows(value, line)
-
-
-Shape = Callable[[Row, int], Sequence[ImportRow]]
-SHAPES: Mapping[str, Shape] = {
-    "alpaca": _alpaca_rows,
-    "dolly": dolly_row,
-    "messages": chat_rows,
-    "sharegpt": sharegpt_rows,
-    "prompt-completion": prompt_rows,
-    "dpo": preference_rows,
-    "seed-tasks": seed_task_rows,
-}
-_SIGNS: tuple[tuple[tuple[str, ...], Shape], ...] = (
-    (("messages",), chat_rows),
-    (("conversations",), sharegpt_rows),
-    (("chosen", "rejected"), preference_rows),
-    (("prompt", "completion"), prompt_rows),
-    (("instruction", "instances"), seed_task_rows),
-    (("instruction", "context", "response"), dolly_row),
-)
-
-
-def _conversation(value: Row, name: str, role_name: str, text_name: str, line: int) -> ImportRow:
+def conversation(value: Row, name: str, role_name: str, text_name: str, line: int) -> ImportRow:
     """The first exchange of a conversation; a system prompt and further turns are kept beside the pair."""
-    turns = _turns(value.get(name), name, role_name, text_name)
+    turns = turns_of(value.get(name), name, role_name, text_name)
     context: dict[str, Any] = {}
     while turns and turns[0][0] == "system":
         context["system"] = f"{context['system']}\n\n{turns[0][1]}" if "system" in context else turns[0][1]
@@ -160,17 +131,17 @@ def _conversation(value: Row, name: str, role_name: str, text_name: str, line: i
         raise Unusable(f"'{name}' does not begin with a person's turn and a model's answer")
     if len(turns) > 2:
         context["more_turns"] = [{"role": role, "content": text} for role, text in turns[2:]]
-    row = ImportRow(_instruction(turns[0][1]), turns[1][1], line=line, extra=context or None)
-    return _with_extra(row, value, {name})
+    row = ImportRow(checked_instruction(turns[0][1]), turns[1][1], line=line, extra=context or None)
+    return with_extra(row, value, {name})
 
 
-def _turns(value: Any, name: str, role_name: str, text_name: str) -> list[tuple[str, str]]:
+def turns_of(value: Any, name: str, role_name: str, text_name: str) -> list[tuple[str, str]]:
     if not isinstance(value, list):
-        raise Unusable(f"'{name}' is {_kind(value)}, not a list")
+        raise Unusable(f"'{name}' is {kind_of(value)}, not a list")
     turns = []
     for turn in value:
         if not isinstance(turn, dict):
-            raise Unusable(f"a turn in '{name}' is {_kind(turn)}, not an object")
+            raise Unusable(f"a turn in '{name}' is {kind_of(turn)}, not an object")
         # Some files mix the two layouts.
         role = turn.get(role_name, turn.get("role", turn.get("from")))
         text = turn.get(text_name, turn.get("content", turn.get("value")))
@@ -189,7 +160,7 @@ def _side(value: Row, name: str, roles: Iterable[str]) -> tuple[str, dict[str, A
     item = value.get(name)
     if isinstance(item, str):
         return item, {}
-    turns = _turns(item, name, "role", "content")
+    turns = turns_of(item, name, "role", "content")
     context: dict[str, Any] = {}
     if turns and turns[0][0] == "system":
         context["system"] = turns.pop(0)[1]
@@ -198,13 +169,13 @@ def _side(value: Row, name: str, roles: Iterable[str]) -> tuple[str, dict[str, A
     return turns[0][1], context
 
 
-def _instruction(text: str) -> str:
+def checked_instruction(text: str) -> str:
     if not text.strip():
         raise Unusable("the instruction is empty")
     return text
 
 
-def _with_extra(row: ImportRow, value: Row, used: set[str]) -> ImportRow:
+def with_extra(row: ImportRow, value: Row, used: set[str]) -> ImportRow:
     extra = {**(row.extra or {}), **{key: item for key, item in value.items() if key not in used}}
     if len(json.dumps(extra)) > _MAX_EXTRA:
         raise Unusable(f"the other fields hold more than {_MAX_EXTRA // 1_000_000} MB")
@@ -214,7 +185,7 @@ def _with_extra(row: ImportRow, value: Row, used: set[str]) -> ImportRow:
 def _text(value: Row, name: str) -> str | None:
     item = value.get(name)
     if item is not None and not isinstance(item, str):
-        raise Unusable(f"'{name}' is {_kind(item)}, not a text")
+        raise Unusable(f"'{name}' is {kind_of(item)}, not a text")
     return item
 
 
@@ -225,11 +196,11 @@ def _response(value: Row, name: str) -> str:
             raise Unusable(f"'{name}' holds {len(item)} texts, not one")
         item = item[0]
     if not isinstance(item, str):
-        raise Unusable(f"'{name}' is {_kind(item)}, not a text")
+        raise Unusable(f"'{name}' is {kind_of(item)}, not a text")
     return item
 
 
-def _own_fields(value: Mapping[str, Any]) -> dict[str, Any]:
+def own_fields(value: Mapping[str, Any]) -> dict[str, Any]:
     """What only our own export says; nothing where a file of somebody else uses the same names differently."""
     if not (
         isinstance(value.get("id"), str) and "decided_by" in value and isinstance(value.get("topic"), list)
@@ -239,6 +210,11 @@ def _own_fields(value: Mapping[str, Any]) -> dict[str, Any]:
     if all(isinstance(name, str) for name in value["topic"]):
         found["topic"] = tuple(value["topic"])
     verdict, by = value.get("verdict"), value["decided_by"]
+    for name in ("reason", "note"):
+        if isinstance(value.get(name), str):
+            found[name] = value[name]
+    if isinstance(value.get("tags"), list) and all(isinstance(tag, str) for tag in value["tags"]):
+        found["tags"] = tuple(value["tags"])
     if verdict in ("accepted", "rejected") and by in ("human", "rule"):
         found["verdict"] = verdict
         if by == "rule":
@@ -249,7 +225,7 @@ def _own_fields(value: Mapping[str, Any]) -> dict[str, Any]:
     scores = _by_judge(value.get("scores"))
     if isinstance(scores, dict):
         found["scores"] = {
-            judge: {name: float(score) for name, score in given.items() if _is_score(score)}
+            judge: {name: float(score) for name, score in given.items() if is_score(score)}
             for judge, given in scores.items()
             if isinstance(given, dict)
         }
@@ -271,10 +247,10 @@ def _by_judge(scores: Any) -> Any:
     return found
 
 
-def _is_score(value: Any) -> bool:
+def is_score(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e300
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
     return "null" if value is None else names.get(type(value), "something else")

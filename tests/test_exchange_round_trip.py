@@ -53,6 +53,7 @@ WHOLE: dict[str, Callable[[Workspace], list[Any]]] = {
     "jsonl": what_counts,
     "parquet": what_counts,
     "hf": what_counts,
+    "argilla": what_counts,
     "alpaca": texts,
     "csv": texts,
     "spreadsheet": texts,
@@ -148,10 +149,16 @@ def test_another_workspace_comes_with_topics_verdicts_and_scores(tmp_path: Path)
     with new_workspace(tmp_path, "a") as first, new_workspace(tmp_path, "b") as second:
         fill(
             first,
-            [*NASTY_ROWS[:9], ImportRow("q", "a", verdict="rejected", rule="r", scores={"j": {"x": 1.5}})],
+            [
+                *NASTY_ROWS[:9],
+                ImportRow("q", "a", verdict="rejected", rule="r", scores={"j": {"x": 1.5}}),
+                ImportRow(
+                    "r", "a", verdict="rejected", reason="wrong", tags=("fact", "a|b"), note="\x1b[2J see 3"
+                ),
+            ],
         )
         report = import_file(second, tmp_path / "a")
-        assert (report.format, report.added) == ("workspace", 10)
+        assert (report.format, report.added) == ("workspace", 11)
         assert what_counts(second) == what_counts(first)
 
 

@@ -29,7 +29,7 @@ from pairsmith.pairs.store.paging import page
 from pairsmith.pairs.store.pair_rows import Pair
 from pairsmith.pairs.store.scores import scores_of
 from pairsmith.pairs.store.topics import add_topic, list_topics
-from pairsmith.pairs.store.verdicts import decide
+from pairsmith.pairs.store.verdicts import decide, get_verdicts
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.verify_export import is_export, verify_export
 
@@ -52,6 +52,9 @@ ROWS = st.lists(
         topic=st.sampled_from([(), ("Branching",), ("Branching", "beginner"), ("Ünïcode › topic",)]),
         verdict=st.sampled_from([None, "accepted", "rejected"]),
         rule=st.none(),
+        reason=st.sampled_from(["", "wrong", *NASTY]),
+        tags=st.sampled_from([(), ("fact", "tone"), ("a|b", "Ünïcode 👩\u200d👧")]),
+        note=st.sampled_from(["", "see line 3", *NASTY]),
         scores=st.sampled_from([{}, {"nim:a/b": {"helpfulness": 4.15625, "verbosity": 0.1}}]),
     ),
     min_size=1,
@@ -71,16 +74,21 @@ def export(workspace: Workspace, path: Path, **fields: Any) -> ExportReport:
 def what_counts(workspace: Workspace) -> list[Any]:
     """Everything that a pair is, but for what is its workspace's."""
 
-    def described(pair: Pair, scores: Any, paths: Any) -> Any:
+    def described(pair: Pair, scores: Any, verdicts: Any, paths: Any) -> Any:
         given = {judge: dict(said.scores) for judge, said in scores.get(pair.version.id, {}).items()}
         topic = paths.get(pair.topic_id, ())
-        return pair.instruction, pair.input, pair.output, pair.verdict, pair.verdict_by, topic, given
+        why = (
+            (said.rule, said.reason, said.tags, said.note) if (said := verdicts.get(pair.version.id)) else ()
+        )
+        texts = pair.instruction, pair.input, pair.output
+        return *texts, pair.verdict, pair.verdict_by, why, topic, given
 
     def read(conn: Any) -> list[Any]:
         found = page(conn, limit=100_000)[::-1]
         paths = {topic.id: topic.path for topic in list_topics(conn)}
-        scores = scores_of(conn, [pair.version.id for pair in found])
-        return [described(pair, scores, paths) for pair in found]
+        versions = [pair.version.id for pair in found]
+        scores, verdicts = scores_of(conn, versions), get_verdicts(conn, versions)
+        return [described(pair, scores, verdicts, paths) for pair in found]
 
     return workspace.read(read)
 

@@ -19,7 +19,7 @@ from .command_line import run
 from .stores import new_workspace
 from .test_export_files import NASTY, everything, export, fill
 
-LINES = ("jsonl", "alpaca", "messages", "sharegpt", "prompt-completion", "dpo", "csv")
+LINES = ("jsonl", "alpaca", "messages", "sharegpt", "prompt-completion", "dpo", "csv", "argilla")
 
 
 @pytest.fixture(scope="module")

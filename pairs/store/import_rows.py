@@ -27,7 +27,9 @@ _SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class ImportRow:
-    """A pair of a file. `line` is where it stands there; `scores` are judge -> attribute -> value."""
+    """A pair of a file. `line` is where it stands there; `scores` are judge -> attribute -> value, `rationales` what
+    those judges said to them, `earlier` responses that a person replaced by this one, the oldest first.
+    """
 
     instruction: str
     output: str
@@ -42,6 +44,8 @@ class ImportRow:
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     maker: Literal["model", "human", "import"] = "import"
     extra: Mapping[str, Any] | None = None
+    rationales: Mapping[str, str] = field(default_factory=dict)
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,7 @@ class _Import:
         for row in rows:
             try:
                 text = prepare_text(row.instruction, row.input, row.output)
+                _earlier(row)
             except UsageError as error:
                 self._refused += 1
                 if len(self._refused_lines) < _SHOWN:
@@ -184,26 +189,27 @@ class _Import:
                 for row, text, pair_id, version_id in fresh
             ],
         )
-        self._conn.executemany(
-            "INSERT INTO version (id, pair_id, number, maker, instruction, input, output, spaced, created_at, sha256)"
-            " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    version_id,
-                    pair_id,
-                    row.maker,
-                    text.instruction,
-                    text.input,
-                    text.output,
-                    text.spaced,
-                    self._at,
-                    text.sha256,
-                )
-                for row, text, pair_id, version_id in fresh
-            ],
-        )
+        self._insert_versions(fresh)
         journal.note_new(self._conn, self._entry_id, "pair.removed", [pair_id for _, _, pair_id, _ in fresh])
         self._insert_opinions(fresh)
+
+    def _insert_versions(self, fresh: Sequence[tuple[ImportRow, Text, int, int]]) -> None:
+        rows = []
+        for row, text, pair_id, version_id in fresh:
+            before = _earlier(row)
+            for number, old in enumerate(before, 1):
+                rows.append(self._version(self._next_version, pair_id, number, "import", old))
+                self._next_version += 1
+            rows.append(self._version(version_id, pair_id, len(before) + 1, row.maker, text))
+        self._conn.executemany(
+            "INSERT INTO version (id, pair_id, number, maker, instruction, input, output, spaced, created_at, sha256)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+    def _version(self, version_id: int, pair_id: int, number: int, maker: str, text: Text) -> tuple[Any, ...]:
+        texts = (text.instruction, text.input, text.output, text.spaced)
+        return version_id, pair_id, number, maker, *texts, self._at, text.sha256
 
     def _insert_opinions(self, fresh: Sequence[tuple[ImportRow, Text, int, int]]) -> None:
         self._conn.executemany(
@@ -228,7 +234,9 @@ class _Import:
             for judge, scores in row.scores.items():
                 if scores:
                     values = {clean(name)[0]: Score(float(value)) for name, value in scores.items()}
-                    add_judgement(self._conn, version_id, Judgement(clean(judge)[0], "import", scores=values))
+                    said = clean(row.rationales[judge])[0] if judge in row.rationales else None
+                    judgement = Judgement(clean(judge)[0], "import", scores=values, rationale=said)
+                    add_judgement(self._conn, version_id, judgement)
 
     def _open(self) -> None:
         cursor = self._conn.execute(
@@ -253,3 +261,9 @@ class _Import:
             return found
         above = self._made_topic(path[:-1])
         return add_topic(self._conn, path[-1], parent_id=above, maker="import", entry_id=self._entry_id)
+
+
+def _earlier(row: ImportRow) -> list[Text]:
+    """The responses before this one, each once. Raises UsageError for one that is too long."""
+    texts = [prepare_text(row.instruction, row.input, old) for old in dict.fromkeys(row.earlier)]
+    return [text for text in texts if text.output != clean(row.output)[0]]

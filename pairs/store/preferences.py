@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from .driver import sqlite3
 
-_EDITED = """
+_REPLACED = """
     SELECT pair.id, other.id, other.output
     FROM json_each(:ids) AS given CROSS JOIN pair ON pair.id = given.value
     JOIN version AS chosen ON chosen.id = pair.version_id
     JOIN version AS other ON other.pair_id = pair.id AND other.removed = 0
-    WHERE pair.versions > 1 AND pair.verdict <> 'rejected' AND chosen.maker = 'human'
+    WHERE pair.versions > 1 AND chosen.maker = 'human'
     AND other.instruction = chosen.instruction AND other.input = chosen.input AND other.output <> chosen.output
     AND other.number = (
         SELECT max(number) FROM version
         WHERE pair_id = pair.id AND removed = 0 AND maker <> 'human' AND number < chosen.number
     )
 """
+_EDITED = f"{_REPLACED} AND pair.verdict <> 'rejected'"
 _OTHER_VERSION = """
     SELECT pair.id, other.id, other.output
     FROM json_each(:ids) AS given CROSS JOIN pair ON pair.id = given.value
@@ -50,6 +51,12 @@ def rejected_responses(conn: sqlite3.Connection, pair_ids: Sequence[int]) -> dic
         for pair_id, version_id, text in conn.execute(sql, ids).fetchall():
             found.setdefault(pair_id, {})[version_id] = text
     return {pair_id: _once(sorted(texts.items())) for pair_id, texts in found.items()}
+
+
+def replaced_responses(conn: sqlite3.Connection, pair_ids: Sequence[int]) -> dict[int, str]:
+    """Pair id -> the last response before a person's that no person wrote, to the same question; without the others."""
+    ids = {"ids": "[" + ",".join(map(str, pair_ids)) + "]"}
+    return {pair_id: text for pair_id, _, text in conn.execute(_REPLACED, ids).fetchall()}
 
 
 def _once(texts: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
