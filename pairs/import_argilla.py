@@ -124,7 +124,10 @@ def _typed(record: _Record, question: str | None) -> dict[str, _Answer]:
     """The different texts that persons gave as the response: the submitted ones, else drafts, else the discarded."""
     answers = [a for a in record.responses.get(question or "", ()) if isinstance(a.value, str)]
     best = next((found for s in _STATES if (found := [a for a in answers if a.status == s])), [])
-    return {answer.value: answer for answer in reversed(best)}
+    found: dict[str, _Answer] = {}
+    for answer in best:
+        found.setdefault(answer.value, answer)
+    return found
 
 
 def _decided(record: _Record, row: ImportRow, question: str | None, answer: _Answer | None) -> ImportRow:
