@@ -1,6 +1,6 @@
 """What a command knows about the world around it: environment, `--env-file`, the user's defaults, the workspace's.
 
-Order, for generator and judge: flag, the workspace's, the user's settings, and for the generator the embedded model.
+Order, for generator and judge: flag, the workspace's, the user's settings, and the embedded model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.meta import set_meta
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.surroundings import Surroundings as Environment
-from pairsmith.pairs.surroundings import present_generator, present_judge, read_surroundings
+from pairsmith.pairs.surroundings import default_judge, present_generator, present_judge, read_surroundings
 
 from .output import Failed
 
@@ -28,6 +28,7 @@ __all__ = [
     "Environment",
     "add_backend_arguments",
     "check_usable",
+    "default_judge",
     "present_generator",
     "present_judge",
 ]

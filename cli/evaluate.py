@@ -15,7 +15,7 @@ from pairsmith.pairs.store.runs import get_run
 from pairsmith.pairs.training_events import Evaluating
 
 from .arguments import add_limits, add_workspace, limits, model, path, whole
-from .environment import Choice, add_backend_arguments, present_judge, read_environment
+from .environment import Choice, add_backend_arguments, default_judge, read_environment
 from .jobs import exit_code, failure_of, run_job
 from .opening import opened
 from .output import Failed, fail, say, table
@@ -68,7 +68,7 @@ def run(arguments: Namespace) -> int:
         options = EvaluateOptions(
             run=arguments.run,
             judge=arguments.judge,
-            default_judge=present_judge(workspace, environment),
+            default_judge=default_judge(workspace, environment),
             explain=arguments.explain,
             against=arguments.against,
             choices=arguments.choices,

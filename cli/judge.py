@@ -21,7 +21,7 @@ from .environment import (
     Environment,
     add_backend_arguments,
     check_usable,
-    present_judge,
+    default_judge,
     read_environment,
 )
 from .jobs import exit_code, failure_of, run_chosen, suggested_kind, unfinished_said
@@ -70,7 +70,7 @@ def run(arguments: Namespace) -> int:
             limit=arguments.limit,
             rubric=rubric,
             limits=limits(arguments),
-            judge=environment.user.judge,
+            judge=environment.user.judge or judge,
         )
         control = Control()
         job = JudgeJob(workspace, environment.settings, options, control)
@@ -82,7 +82,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _judge(arguments: Namespace, workspace: Workspace, environment: Environment) -> str:
-    wanted = arguments.judge or present_judge(workspace, environment)
+    wanted = arguments.judge or default_judge(workspace, environment)
     if wanted is None:
         raise Failed("no judge is named", 2, advice="Give --judge BACKEND:MODEL", kind="usage")
     (judge,) = check_usable([wanted], environment)

@@ -17,7 +17,7 @@ from pairsmith.pairs.store.runs import get_run
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.train_job import TrainJob, TrainOptions
 from pairsmith.pairs.training_preview import estimate, first_batch, first_batch_text
-from pairsmith.pairs.training_settings import FREE, TrainSettings, canonical_base
+from pairsmith.pairs.training_settings import FREE, TrainSettings, canonical_base, usual_style
 
 from .arguments import above_zero, add_workspace, not_negative, whole, whole_or_zero
 from .environment import Environment, present_judge, read_environment
@@ -88,7 +88,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="tokens of an example; longer ones are cut; default: 1024",
     )
     add("--seed", type=whole_or_zero, metavar="N", help="default: 123")
-    add("--prompt-style", choices=("alpaca", "phi3"), help="default: alpaca")
+    add("--prompt-style", choices=("alpaca", "phi3"), help="default: alpaca; for embedded: phi3")
     add("--mask-instructions", action="store_true", default=None, help="no loss on the prompt")
     add("--lora", dest="lora_rank", type=whole, metavar="RANK", help="train low-rank additions only")
     add(
@@ -191,11 +191,11 @@ def _settings(arguments: Namespace) -> tuple[TrainSettings | None, dict[str, Any
         raise Failed(
             "--parity has batches of 8", 2, advice="Leave --batch-size out, or --parity", kind="usage"
         )
-    config = {**_DEFAULTS, **{name: value for name, value in given.items() if name not in FREE}}
+    base = canonical_base(arguments.base)
+    usual = {**_DEFAULTS, "prompt_style": usual_style(base)}
+    config = {**usual, **{name: value for name, value in given.items() if name not in FREE}}
     verdict: VerdictChoice = arguments.verdict or "not-rejected"
-    return TrainSettings(
-        canonical_base(arguments.base), verdict, arguments.where, config, arguments.gpus
-    ), free
+    return TrainSettings(base, verdict, arguments.where, config, arguments.gpus), free
 
 
 def _look(

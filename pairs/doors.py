@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pairsmith.backends.protocol import Backend
 from pairsmith.backends.registry import Settings, open_backend, parse_spec
 
+from .demonstration import EMBEDDED, check_domain
 from .errors import UsageError
 from .store.meta import get_meta
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 DoorKind = Literal["generator", "judge"]
 
-DEFAULT_GENERATOR = "llama-cpp:embedded"
+DEFAULT_GENERATOR = EMBEDDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,13 @@ class Doors:
         return stored or self._fallback[kind]
 
     async def present(self, kind: DoorKind) -> Opened:
-        """The backend of now and its name."""
+        """The backend of now and its name. Raises UsageError: none is named, or it does not know this domain."""
         spec = await self.spec(kind)
         if spec is None:
             raise UsageError("no judge is named", "Give --judge BACKEND:MODEL")
         if spec not in self._opened:
+            if spec == EMBEDDED:
+                check_domain(spec, await self._workspace.aread(lambda conn: get_meta(conn, "domain") or ""))
             self._opened[spec] = self._open(spec, self._settings)
         before = self._present.get(kind)
         if before != spec:

@@ -24,6 +24,7 @@ from .answering import answer_all
 from .blind_results import human_ratings
 from .calling import Caller
 from .control import Control
+from .demonstration import check_domain
 from .errors import PairsmithError, UsageError
 from .evaluation_report import write_report
 from .evaluation_statistics import compare_measures, summarise_comparison, summarise_scores
@@ -314,6 +315,7 @@ class EvaluateJob:
         if spec.startswith("ollama:") and settings.n_ctx is None and longest + 500 < _MOST_QUICK_BYTES:
             settings = replace(settings, n_ctx=NUM_CTX)
         try:
+            check_domain(spec, await self._workspace.aread(lambda conn: get_meta(conn, "domain") or ""))
             backend = self._open(spec, settings)
             capabilities = await backend.capabilities()
             if capabilities.reward_attributes:

@@ -19,6 +19,7 @@ from pairsmith.backends.registry import Settings
 
 from .calling import Caller
 from .control import Control
+from .demonstration import EMBEDDED, PLAIN, REAL, check_domain, is_demonstration
 from .diversity import DiversityMeter
 from .doors import Doors
 from .errors import JobStopped, PairsmithError, UsageError
@@ -130,6 +131,8 @@ class GenerateJob:
         lock = await asyncio.to_thread(JobLock(workspace.path).acquire, "generate")
         try:
             recipe, domain = await workspace.aread(_recipe_of)
+            check_domain(await self._doors.spec("generator"), domain)
+            check_domain(await self._doors.spec("judge"), domain)
             await self._check_judge()
             await check_method(
                 workspace, self._wanted.method, self._wanted.examples, self._options.seed_tasks
@@ -210,6 +213,8 @@ class GenerateJob:
             self._options.rubric or load_rubric(),
             self._options.judge_kind,
         )
+        if is_demonstration(await self._doors.spec("generator")):
+            self._notice("demonstration", f"{EMBEDDED} is {PLAIN}. {REAL}")
         found = await self._method.topics(self._wanted.pairs, self._options.topic_count)
         if found.suggested:
             self._notice("topics", f"topics: {', '.join(found.suggested)}")

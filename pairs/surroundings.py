@@ -1,7 +1,8 @@
 """What talks to backends knows about the world: environment variables, the user's defaults, the workspace's.
 
-Order, for generator and judge: what is asked for, the workspace's, the user's settings, and for the generator the
-embedded model. For the server that `openai` means: what is asked for, the environment, the user's, the workspace's.
+Order, for generator and judge: what is asked for, the workspace's, the user's settings, and the embedded model (for
+the generator always; for judging and evaluating where it knows the domain). For the server that `openai` means: what
+is asked for, the environment, the user's, the workspace's.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pairsmith.backends.errors import NoSuchModel
 from pairsmith.backends.registry import Settings
 
+from .demonstration import EMBEDDED, knows
 from .doors import DEFAULT_GENERATOR
 from .store.workspace import Workspace
 from .user_settings import UserSettings, read_user_settings
@@ -54,3 +57,17 @@ def present_generator(workspace: Workspace, surroundings: Surroundings) -> str:
 def present_judge(workspace: Workspace, surroundings: Surroundings) -> str | None:
     """BACKEND:MODEL that judges where nothing says otherwise; None where nobody named one."""
     return workspace.meta("judge") or surroundings.user.judge
+
+
+def default_judge(workspace: Workspace, surroundings: Surroundings) -> str | None:
+    """As `present_judge`; where nobody named one, the demonstration model if it is here and knows the domain."""
+    named = present_judge(workspace, surroundings)
+    if named is not None or not knows(workspace.meta("domain") or ""):
+        return named
+    from pairsmith.backends.llama_cpp.catalogue import resolve
+
+    try:
+        resolve(EMBEDDED.partition(":")[2], surroundings.settings.home, surroundings.env)
+    except NoSuchModel:
+        return None
+    return EMBEDDED

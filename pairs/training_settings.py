@@ -48,6 +48,11 @@ class TrainSettings:
         return {name: value for name, value in self.config.items() if name in FREE}
 
 
+def usual_style(base: str) -> str:
+    """The prompt style to train a base in where nobody chooses: the embedded model's own, else the reference text's."""
+    return "phi3" if base == EMBEDDED else "alpaca"
+
+
 def canonical_base(text: str) -> str:
     """A base as it is stored: a known name, a Hub id, or an absolute path. Raises UsageError naming what there is."""
     name = text.strip()

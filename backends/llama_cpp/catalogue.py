@@ -16,6 +16,8 @@ from ..protocol import ModelInfo
 from ..text import one_line
 
 EMBEDDED = "embedded"
+EMBEDDED_ELSEWHERE = "PAIRSMITH_EMBEDDED_MODEL"
+"""Names another GGUF in place of the one that ships, for those who make it and for tests."""
 _MOST_FILES, _MOST_FOLDERS, _DEEPEST, _SECONDS = 500, 4000, 6, 1.5
 _LATER_PART = re.compile(r"-(\d{5})-of-\d{5}\.gguf$")
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
@@ -24,7 +26,7 @@ _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 def resolve(model: str, home: Path | None, env: Mapping[str, str]) -> Path:
     """The file that `model` names. Raises `NoSuchModel` with what there is instead."""
     if model == EMBEDDED:
-        return _embedded()
+        return _embedded(env)
     path = Path(model).expanduser()
     if path.exists() or path.suffix == ".gguf" or ("/" in model and path.is_absolute()):
         if not path.exists():
@@ -43,8 +45,10 @@ def resolve(model: str, home: Path | None, env: Mapping[str, str]) -> Path:
     )
 
 
-def _embedded() -> Path:
-    file = Path(str(importlib.resources.files("pairsmith.assets").joinpath("embedded.gguf")))
+def _embedded(env: Mapping[str, str]) -> Path:
+    elsewhere = env.get(EMBEDDED_ELSEWHERE) or os.environ.get(EMBEDDED_ELSEWHERE)
+    shipped = importlib.resources.files("pairsmith.assets").joinpath("embedded.gguf")
+    file = Path(elsewhere or str(shipped))
     if not file.is_file():
         raise NoSuchModel(
             "This copy of Pairsmith comes without the embedded model",
@@ -58,7 +62,12 @@ def find_models(home: Path | None, env: Mapping[str, str]) -> list[ModelInfo]:
     models = []
     with contextlib.suppress(NoSuchModel):
         models.append(
-            ModelInfo(EMBEDDED, "chat", _embedded().stat().st_size, description="shipped with Pairsmith")
+            ModelInfo(
+                EMBEDDED,
+                "chat",
+                _embedded(env).stat().st_size,
+                description="demonstration model, shipped with Pairsmith: Git commands only",
+            )
         )
     for name, path in find_files(home, env).items():
         try:

@@ -18,11 +18,12 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+
 from pairsmith.training import attention, checkpoints, forward
 from pairsmith.training.checkpoints import Checkpoint
 from pairsmith.training.config import Config
@@ -34,8 +35,9 @@ from pairsmith.training.vocabulary import Vocabulary, from_files
 
 from . import vocabulary
 from .form import prompt_text
+from .making import FULL, MINIATURE, Corpus, Making, shipped
 from .publish import publish
-from .steps import Draw, Share, Slice, ahead, slices
+from .steps import Slice, ahead, slices
 from .steps import groups as draw_groups
 
 RATES = Rates(weight_decay=0.1, betas=(0.9, 0.98))
@@ -43,52 +45,6 @@ _SHORT = 512
 """The prompts of a judge are longer than what `training` takes for short; here too its own attention is faster."""
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
-    """Everything but the seed that decides what the model becomes."""
-
-    layers: int = 6
-    width: int = 256
-    heads: int = 4
-    context: int = 1536
-    tokens: int = 2048
-    learning_rate: float = 2e-3
-    warmup: int = 100
-    clip: float = 1.0
-    precision: str = "bf16"
-    vocabulary_documents: int = 12_000
-    validate_every: int = 250
-    validation_tokens: int = 12_000
-    """Tokens of each kind in the validation documents."""
-
-    def shape(self, words: Vocabulary) -> Shape:
-        """The shape with this vocabulary."""
-        return Shape(self.layers, self.width, self.heads, self.context, len(words))
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """What is learnt: how to draw documents of training and held-out ones, and what share each kind has."""
-
-    draw: Draw
-    draw_held_out: Draw
-    shares: Mapping[str, Share]
-
-
-FULL = Making()
-MINIATURE = Making(
-    layers=2,
-    width=64,
-    heads=2,
-    context=1024,
-    tokens=600,
-    learning_rate=5e-3,
-    warmup=10,
-    precision="fp32",
-    vocabulary_documents=300,
-    validate_every=50,
-    validation_tokens=1500,
-)
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -220,9 +176,7 @@ class Trainer:
         for kind in self.corpus.shares:
             rng = random.Random(f"validation/{kind}")
             size = self.making.validation_tokens
-            made = draw_groups(
-                self.corpus.draw_held_out, kind, rng, self.words, self.making.context, size
-            )
+            made = draw_groups(self.corpus.draw_held_out, kind, rng, self.words, self.making.context, size)
             with torch.no_grad():
                 parts = slices(kind, made, 1.0)
                 means[kind] = sum(float(forward.losses(self.model, p.batch, p.divisor)[0]) for p in parts)
@@ -265,13 +219,6 @@ def _texts(corpus: Corpus, count: int, seed: int) -> Iterable[str]:
                     seen.add(line)
                     yield line
             yield document.answer
-
-
-def shipped() -> Corpus:
-    """The corpus of the embedded model."""
-    from . import documents
-
-    return Corpus(documents.drawn, documents.drawn_held_out, documents.SHARES)
 
 
 class Log:
@@ -340,9 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     other = {n: v for n in ("layers", "width", "heads") if (v := getattr(chosen, n)) is not None}
     making = replace(MINIATURE if chosen.miniature else FULL, **other)
     log = Log(chosen.to)
-    run(
-        chosen.to, making, shipped(), steps=chosen.steps, minutes=chosen.minutes, seed=chosen.seed, tell=log
-    )
+    run(chosen.to, making, shipped(), steps=chosen.steps, minutes=chosen.minutes, seed=chosen.seed, tell=log)
     return 0
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import regex  # type: ignore[import-untyped]  # comes with tiktoken
+
 from pairsmith.training import bpe
 from pairsmith.training.vocabulary import WORDS, Vocabulary
 
