@@ -263,13 +263,23 @@ KEYS = [
 ]
 
 
-@pytest.mark.parametrize("size", [NARROW, (40, 10)])
-async def test_random_keys_raise_nothing(tmp_path: Path, size: tuple[int, int]) -> None:
+async def random_keys(folder: Path, size: tuple[int, int], count: int) -> None:
+    """While a training runs. An exception on any of them ends the application and fails the test."""
     chosen = random.Random(size[0])
-    async with application(environment(tmp_path), filled(tmp_path), size=size, start="train") as (app, pilot):
+    async with application(environment(folder), filled(folder), size=size, start="train") as (app, pilot):
         await until(pilot, lambda: bool(place(app).form.entries))
         place(app, LONG)
         await pilot.press("g")
-        for _ in range(60):
+        for _ in range(count):
             await strike(pilot, chosen.choice(KEYS))
     assert app._exception is None
+
+
+@pytest.mark.parametrize("size", [NARROW, (40, 10)])
+async def test_random_keys_raise_nothing(tmp_path: Path, size: tuple[int, int]) -> None:
+    await random_keys(tmp_path, size, 60)
+
+
+@pytest.mark.faults
+async def test_a_thousand_random_keys_raise_nothing(tmp_path: Path) -> None:
+    await random_keys(tmp_path, WIDE, 1000)

@@ -181,7 +181,7 @@ def human_rows(human: Mapping[str, Any], width: int) -> list[Row]:
             f" {one['ties']:,} ties, {one['losses']:,} worse, {one['skipped']:,} skipped:"
             f" {interval_said(rate['mean'], rate)} {p_said(one['p'])}"
         )
-        rows.append((Piece(f" {line(text, width - 2)}"),))
+        rows += [(Piece(f" {part}"),) for part in wrap(text, width - 2)[:2]]
     if "scale" in human:
         parts = [
             f"{found['subject']} {interval_said(found['together']['mean'], found['together'])}"
@@ -193,5 +193,5 @@ def human_rows(human: Mapping[str, Any], width: int) -> list[Row]:
         text = f"by hand, 1–5: {' · '.join(parts)}" + (
             f" · difference {', '.join(differences)}" if differences else ""
         )
-        rows.append((Piece(f" {line(text, width - 2)}"),))
+        rows += [(Piece(f" {part}"),) for part in wrap(text, width - 2)[:2]]
     return rows

@@ -14,7 +14,7 @@ from pairsmith.pairs.errors import PairsmithError
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.runs import Run, list_runs
 
-from ..text import line
+from ..text import line, wrap
 from ..widgets.line import Piece
 from ..widgets.lines import Lines, Row, plain
 from ..widgets.pick_list import PickList
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pairsmith.pairs.evaluate_job import EvaluateJob
     from pairsmith.pairs.store.ratings import RatingKind
 
-MOST_NUMBERS = 14
+MOST_NUMBERS = 16
 
 
 class EvaluateScreen(JobPlace):
@@ -85,6 +85,12 @@ class EvaluateScreen(JobPlace):
         """Runs may have come."""
         super().on_screen_resume()
         begin(self, self._read, group="read")
+
+    def show_session(self) -> None:
+        """Who judges may be another one."""
+        super().show_session()
+        if self._loaded:
+            self.paint()
 
     def job_ended(self) -> None:
         """Read what was measured."""
@@ -154,7 +160,7 @@ class EvaluateScreen(JobPlace):
         status, style = self._status()
         rows: list[Row] = [
             (Piece(f" {line(setup, width - 2)}", "strong"),),
-            (Piece(f" {line(status, width - 2)}", style),),
+            *((Piece(f" {part}", style),) for part in wrap(status, width - 2)[:3]),
         ]
         if self._evaluation is not None and self._evaluation.result:
             rows += number_rows(self._evaluation.result, width)
@@ -176,13 +182,13 @@ class EvaluateScreen(JobPlace):
                 failed = f", {last.failed:,} failed" if last.failed else ""
                 return f"▶ {last.what} {last.subject}: {last.done:,} of {last.total:,}{failed}", "good"
             if state.problem:
-                return f"✗ {state.problem} · g goes on", "bad"
+                return f"✗ not done, g goes on: {state.problem}", "bad"
             if state.state != "done":
-                return f"! not done: {state.reason} · g goes on", "accent"
+                return f"! not done, g goes on: {state.reason}", "accent"
         if self._evaluation is None:
             return "not measured yet · g measures it beside its base", "accent"
         if self._evaluation.state != "done":
-            return f"! not done: {self._evaluation.reason} · g goes on", "accent"
+            return f"! not done, g goes on: {self._evaluation.reason}", "accent"
         return "✓ measured; intervals are 95 %", "good"
 
     def action_move(self, steps: int) -> None:
