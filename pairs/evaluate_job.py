@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,14 @@ from .calling import Caller
 from .control import Control
 from .demonstration import check_domain
 from .errors import PairsmithError, UsageError
+from .evaluate_options import EvaluateOptions as EvaluateOptions
+from .evaluate_options import fingerprint
 from .evaluation_report import write_report
 from .evaluation_statistics import compare_measures, summarise_comparison, summarise_scores
 from .events import Ended, Event, Notice
 from .job_events import events_of
 from .judging_answers import compare_all, score_all
-from .limits import Budget, Limits
+from .limits import Budget
 from .recipes import read_recipe
 from .reference_score import NUM_CTX
 from .store.calls import book_interrupted
@@ -49,28 +50,6 @@ from .training_runs import find_run, run_folder_of, tuned_model_of
 
 TUNED, BASE = "tuned", "base"
 _MOST_QUICK_BYTES = 2 * (NUM_CTX - 1024)
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateOptions:
-    """What to measure. `run`: number or uid of a training run (None: the newest that is done).
-
-    `judge`: BACKEND:MODEL that must judge; `default_judge`: the one of workspace or user, left out with a notice where
-    it cannot grade. `against`: BACKEND:MODEL, another training run, or "base". `explain`: the prompt with an
-    explanation instead of the integer alone.
-    """
-
-    run: str | None = None
-    judge: str | None = None
-    default_judge: str | None = None
-    explain: bool = False
-    against: str | None = None
-    choices: Path | None = None
-    base: bool = True
-    max_new_tokens: int = 256
-    device: str = "auto"
-    limits: Limits = field(default_factory=Limits)
-    patience_s: float = 300.0
 
 
 class _Stopped(Exception):
@@ -119,7 +98,7 @@ class EvaluateJob:
             items = await held_out_items(workspace, folder, may_be_none=self._options.choices is not None)
             against = await self._against(train)
             await self._check_backends(against)
-            choices = await asyncio.to_thread(_fingerprint, self._options.choices)
+            choices = await asyncio.to_thread(fingerprint, self._options.choices)
             self._run_id = await workspace.awrite(lambda conn: self._begin_run(conn, train, choices))
             state, reason, error = await self._evaluate(train, folder, items, against)
 
@@ -408,17 +387,6 @@ class EvaluateJob:
         run_id = self._run_id
         task = asyncio.ensure_future(self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text)))
         task.add_done_callback(lambda done: done.exception())
-
-
-def _fingerprint(path: Path | None) -> str | None:
-    """The hash of a file's bytes. Raises UsageError where it cannot be read."""
-    if path is None:
-        return None
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        why = one_line(error.strerror or "it cannot be read")
-        raise UsageError(f"{one_line(str(path))}: {why}", "Name a CSV file") from error
 
 
 def _measures(row: Mapping[str, Any]) -> dict[str, Any]:
