@@ -65,12 +65,12 @@ SHARES: Mapping[str, Share] = {
     "response": Share(3000, 0.40),
     "instructions": Share(2000, 0.20),
     "topics": Share(150, 0.03),
-    "judge": Share(1800, 0.25),
+    "judge": Share(1300, 0.25),
     "judge json": Share(800, 0.07),
     "other": Share(600, 0.05),
 }
 """A step of a second or so. Responses have the most: nothing is harder than the right command with the right names."""
-_ASKED = 2
+_ASKED = 1
 """Attributes that are asked about one response in training; what makes it good or bad is the same for all five."""
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from pairsmith.training import attention, checkpoints, forward
+from pairsmith.training import checkpoints, forward
 from pairsmith.training.checkpoints import Checkpoint
 from pairsmith.training.config import Config
 from pairsmith.training.model import GPT2, random_model
@@ -41,10 +41,6 @@ from .steps import Slice, ahead, slices
 from .steps import groups as draw_groups
 
 RATES = Rates(weight_decay=0.1, betas=(0.9, 0.98))
-_SHORT = 512
-"""The prompts of a judge are longer than what `training` takes for short; here too its own attention is faster."""
-
-
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -53,7 +49,6 @@ class Trainer:
 
     def __init__(self, folder: Path, making: Making, corpus: Corpus, seed: int, tell: Tell) -> None:
         self.folder, self.making, self.corpus, self.seed, self.tell = folder, making, corpus, seed, tell
-        attention.SHORT = _SHORT
         self.words = _words(folder, making, corpus, seed)
         self.model = new_model(making.shape(self.words), seed)
         dtype = torch.bfloat16 if making.precision == "bf16" else torch.float32
