@@ -109,7 +109,8 @@ def contestants(conn: sqlite3.Connection, train_run: int) -> list[Contestant]:
     found: dict[str, Contestant] = {}
     own = [one for one in sources if one.train_run == train_run]
     others = [one for one in sources if one.train_run != train_run and one.subject == SUBJECT_TUNED]
-    for source in sorted(own, key=lambda one: one.subject != SUBJECT_TUNED) + others:
+    order = {SUBJECT_TUNED: 0, SUBJECT_BASE: 1}
+    for source in sorted(own, key=lambda one: order.get(one.subject, 2)) + others:
         name = _name(source)
         found.setdefault(name, Contestant(name, source))
     return list(found.values()) if own and next(iter(found)) == f"run {train_run}" else []

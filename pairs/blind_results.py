@@ -56,10 +56,10 @@ async def human_ratings(workspace: Workspace, train_run: int) -> Result:
             asked[f"scale {number} {rater}"] = (values, None)
     pairings = [(0, number) for number in range(1, len(graded))] if graded else []
     for first, second in pairings:
-        one, two = (_means(_graded_values(graded[at])) for at in (first, second))
-        both = sorted(one.keys() & two.keys())
+        ours, theirs = (_means(_graded_values(graded[at])) for at in (first, second))
+        both = sorted(ours.keys() & theirs.keys())
         if len(both) >= 2:
-            asked[f"paired {second}"] = ([one[pair] for pair in both], [two[pair] for pair in both])
+            asked[f"paired {second}"] = ([ours[pair] for pair in both], [theirs[pair] for pair in both])
     if not compared and not graded:
         return {}
     found = await intervals(asked)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from pairsmith.backends.registry import open_backend, parse_spec
+from pairsmith.cli.evaluate import lines_of
+from pairsmith.pairs.blind import compared, contestants, read_sheet
 from pairsmith.pairs.chat import Answer, BackendPartner, ChatOptions, ChildPartner
 from pairsmith.pairs.control import Control
 from pairsmith.pairs.errors import PairsmithError, UsageError
@@ -21,6 +23,7 @@ from pairsmith.pairs.ledger import read_calls
 from pairsmith.pairs.limits import Limits
 from pairsmith.pairs.model_export import export_model
 from pairsmith.pairs.store.held_out import answer_judgements_of, answers_of
+from pairsmith.pairs.store.ratings import add_rating
 from pairsmith.pairs.store.runs import Run, get_run
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.training_events import Evaluating
@@ -223,6 +226,32 @@ async def test_another_run_is_measured_on_the_same_pairs(trained: Trained) -> No
     assert result["pairwise"]["ties"] == 40
     assert result["judge"]["subjects"]["tuned"]["failed"] == 40
     assert result["judge"]["subjects"]["tuned"]["mean"] is None
+
+
+async def test_what_people_said_of_the_answers_stands_in_the_result_and_in_the_report(
+    trained: Trained,
+) -> None:
+    """They rate while nothing runs; the next evaluation of the same answers has it."""
+    await evaluate(trained)
+    workspace = trained.workspace
+
+    def rate(conn: Any) -> int:
+        sheet = read_sheet(conn, "compare", contestants(conn, 1)[:2], "Ada", workspace.id)
+        for item in sheet.items[:20]:
+            choice = "left" if item.answers[0].name == "run 1" else "right"
+            add_rating(conn, compared(sheet, item, choice))
+        return len(sheet.items)
+
+    assert workspace.write(rate) >= 38
+    run, _ = await evaluate(trained, max_new_tokens=TOKENS, explain=True)
+    (found,) = result_of(run)["human"]["compare"]
+    assert (found["together"]["wins"], found["together"]["losses"]) == (20, 0)
+    report = (trained.folder / "report.md").read_text()
+    assert "## Rated by people, blind" in report
+    assert "| Ada | 20 | 0 | 0 | 0 | 1 |" in report
+    lines = "\n".join(lines_of(result_of(run)))
+    assert "run 1 against base of run 1, rated blind by Ada:" in lines
+    assert "20 wins, 0 ties, 0 losses, 0 skipped" in lines
 
 
 async def test_a_limit_stops_it_and_the_same_options_go_on(trained: Trained) -> None:

@@ -50,6 +50,21 @@ async def test_a_default_is_checked_kept_and_taken_away(tmp_path: Path) -> None:
             await until(pilot, lambda: "generator" not in kept(env))
 
 
+async def test_the_raters_name_is_kept_and_taken_away(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    async with application(env, start="settings") as (app, pilot):
+        await pilot.press("9")
+        await until_shown(pilot, "pairsmith-dark")
+        app.screen.form.go_to("rater")  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await until_shown(pilot, "Who rates?")
+        await type_text(pilot, "Ada")
+        await pilot.press("enter")
+        await until(pilot, lambda: kept(env).get("rater") == "Ada")
+        await pilot.press("x")
+        await until(pilot, lambda: "rater" not in kept(env))
+
+
 async def test_the_theme_changes_at_once_and_is_kept(tmp_path: Path) -> None:
     env = environment(tmp_path)
     async with application(env, start="settings") as (app, pilot):

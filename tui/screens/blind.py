@@ -54,7 +54,7 @@ class BlindScreen(PlaceScreen):
         self._top = self._most = 0
         self._wanted = False
         self._results: list[Row] | None = None
-        self._saving: set[asyncio.Future[object]] = set()
+        self._saving: set[asyncio.Task[None]] = set()
         self.changed = False
 
     def body(self) -> Iterable[Widget]:
@@ -173,7 +173,7 @@ class BlindScreen(PlaceScreen):
         self.changed = True
         self._top, self._wanted = 0, False
         self._say(f"✓ {said} · u takes it back", "good")
-        saving = asyncio.ensure_future(self._save(rating))
+        saving = asyncio.get_running_loop().create_task(self._save(rating))
         self._saving.add(saving)
         saving.add_done_callback(self._saving.discard)
         self.paint()

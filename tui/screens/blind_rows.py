@@ -36,7 +36,9 @@ def question_rows(question: Question, width: int, height: int, top: int) -> Draw
     """The question above; one answer below it, or two: side by side from 100 columns on, else one above the other."""
     if width < 12 or height < 6:
         return Drawn([], 0)
-    asked = [(Piece(" ▎", "accent"), Piece(part, "strong")) for part in wrap(question.instruction, width - 4)]
+    asked: list[Row] = [
+        (Piece(" ▎", "accent"), Piece(part, "strong")) for part in wrap(question.instruction, width - 4)
+    ]
     for label, text in (("input", question.input), ("a correct answer", question.wanted or "")):
         if text:
             asked += [(), (Piece(f"  {label}", "quiet"),)]

@@ -70,7 +70,7 @@ class ChatScreen(PlaceScreen):
         self._run = run
         self._base = False
         self._partner: ChildPartner | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._work: asyncio.Task[None] | None = None
         self._waiting: str | None = None
         self._status = Piece(" ▶ the model is loaded…", "good")
         self._about = ""
@@ -99,7 +99,7 @@ class ChatScreen(PlaceScreen):
     @property
     def busy(self) -> bool:
         """Whether the model is loaded or answers."""
-        return self._task is not None and not self._task.done()
+        return self._work is not None and not self._work.done()
 
     def on_mount(self) -> None:
         """Load the model, and paint what comes."""
@@ -120,10 +120,10 @@ class ChatScreen(PlaceScreen):
     # ---- talking -------------------------------------------------------------------------------------------
 
     def _begin(self, asked: str | None) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._talk(asked))
+        self._work = asyncio.get_running_loop().create_task(self._talk(asked))
 
     async def _end(self) -> None:
-        task, self._task = self._task, None
+        task, self._work = self._work, None
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
