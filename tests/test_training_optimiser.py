@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pairsmith.training import config, forward, schedule
+from pairsmith.training import config, forward, memory, schedule
 from pairsmith.training.batches import pack
 from pairsmith.training.optimiser import AdamW, Rates
 from pairsmith.training.reference import Reference
@@ -74,6 +74,52 @@ def test_the_gradient_norm_is_the_norm_of_all_gradients() -> None:
     model.finish_step()
     expected = torch.cat([gradient.flatten() for gradient in model.gradients.values()]).norm()
     assert optimiser.norm() == pytest.approx(float(expected), rel=1e-5)
+
+
+def _three_steps(alone: bool, dtype: torch.dtype = torch.float32) -> tuple[AdamW, list[float]]:
+    model = lively_model(Shape(2, 32, 2, 64, 3000, tied_head=False))
+    optimiser = AdamW(model, Rates(), dtype, dict(model.tensors), alone)
+    norms = []
+    for seed in range(3):
+        optimiser.start_step(model)
+        examples = random_examples(4, 300, shared=6, masked=False, seed=seed)
+        forward.losses(model, pack(examples))[0].backward()
+        model.finish_step()
+        norms.append(optimiser.norm())
+        optimiser.step(1e-2, scale=0.5)
+    return optimiser, norms
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_embedding_rows_that_no_token_used_are_updated_to_the_bit(dtype: torch.dtype) -> None:
+    by_row, whole = _three_steps(True, dtype), _three_steps(False, dtype)
+    assert len(by_row[0].groups) > len(whole[0].groups)
+    assert by_row[1] == pytest.approx(whole[1], rel=1e-6)
+    for name, tensor in whole[0].model.tensors.items():
+        assert torch.equal(by_row[0].model.tensors[name], tensor), name
+    expected = whole[0].state()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in by_row[0].state().items())
+
+
+def test_rows_with_a_past_are_known_again_after_a_resume() -> None:
+    optimiser, _ = _three_steps(True)
+    saved = {name: tensor.clone() for name, tensor in optimiser.state().items()}
+    model = lively_model(Shape(2, 32, 2, 64, 3000, tied_head=False))
+    other = AdamW(model, Rates(), torch.float32, dict(model.tensors))
+    other.restore(saved)
+    for group, restored in zip(optimiser.groups, other.groups, strict=True):
+        if group.live is not None and restored.live is not None:
+            assert 0 < int(group.live.sum()) < len(group.live)
+            assert torch.equal(group.live, restored.live)
+
+
+def test_big_buffers_are_zeros_that_can_be_written_to() -> None:
+    flat = memory.zeros((5 << 20) + 3, torch.bfloat16, torch.device("cpu"))
+    assert flat.shape == ((5 << 20) + 3,)
+    assert flat.dtype == torch.bfloat16
+    assert not flat.any()
+    flat.fill_(2)
+    assert float(flat.float().mean()) == 2.0
 
 
 def test_orders_are_those_of_a_shuffling_dataloader() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from pairsmith.training import checkpoints, evaluate, events, loop, train, weights
+from pairsmith.training import checkpoints, evaluate, events, forward, loop, train, weights
 from pairsmith.training.errors import TrainingError
 from pairsmith.training.events import Control, Event
 from pairsmith.training.inference import Options
@@ -210,7 +210,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_sound_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run_folder(tmp_path / "run", epochs=4, checkpoint_every=2)
-    original = loop.forward.losses
+    original = forward.losses
 
     def spoilt(*arguments: Any) -> Any:
         total, losses = original(*arguments)
@@ -218,7 +218,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_sound_checkpoint(
         return (total * float("nan"), losses) if spoilt.calls == 7 else (total, losses)  # type: ignore[attr-defined]
 
     spoilt.calls = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(loop.forward, "losses", spoilt)
+    monkeypatch.setattr(forward, "losses", spoilt)
     monkeypatch.setattr(loop.evaluation_loss, "mean", lambda *_arguments: 1.0)
     found: list[Event] = []
     with pytest.raises(TrainingError) as refused:
@@ -290,7 +290,7 @@ def test_running_out_of_memory_says_what_to_do(tmp_path: Path, monkeypatch: pyte
             "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"
         )
 
-    monkeypatch.setattr(loop.forward, "losses", starved)
+    monkeypatch.setattr(forward, "losses", starved)
     monkeypatch.setattr(loop.evaluation_loss, "mean", lambda *_arguments: 1.0)
     with pytest.raises(TrainingError) as refused:
         _events(folder)
@@ -314,7 +314,7 @@ def test_lora_trains_little_and_is_merged_into_the_result(tmp_path: Path) -> Non
 
 
 def test_lora_gradients_equal_those_of_merged_weights() -> None:
-    from pairsmith.training import forward, lora
+    from pairsmith.training import lora
     from pairsmith.training.batches import pack
     from pairsmith.training.optimiser import AdamW, Rates
     from pairsmith.training.reference import Reference

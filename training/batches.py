@@ -141,9 +141,14 @@ def _long(values: list[int]) -> torch.Tensor:
 
 def fold(cells: torch.Tensor, batch: Packed) -> torch.Tensor:
     """Rows [tokens, width] from cells [examples * longest, width]: the sum over the cells that show each row."""
-    rows = cells.index_select(0, batch.to_packed)
+    again = cells.index_select(0, batch.again_cells)
+    return add_repeated(cells.index_select(0, batch.to_packed), again, batch)
+
+
+def add_repeated(rows: torch.Tensor, again: torch.Tensor, batch: Packed) -> torch.Tensor:
+    """`rows` with what the cells `again_cells` hold added, in place."""
     if len(batch.again_rows):
         sums = rows.index_select(0, batch.again_rows).float()
-        sums.index_add_(0, batch.again_places, cells.index_select(0, batch.again_cells).float())
+        sums.index_add_(0, batch.again_places, again.float())
         rows.index_copy_(0, batch.again_rows, sums.to(rows.dtype))
     return rows

@@ -58,6 +58,7 @@ class Config:
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
+    cuda_graph: bool = True
     validate_every: int | None = None
     sample_tokens: int = 50
     early_stop: int = 0
@@ -108,7 +109,7 @@ _NUMBERS = {
     "early_stop_delta": (0.0, 1e6),
     "checkpoint_minutes": (0.0, 1e6),
 }
-_FLAGS = ("offline", "mask_instructions", "drop_last", "parity")
+_FLAGS = ("offline", "mask_instructions", "drop_last", "parity", "cuda_graph")
 _CHOICES = {
     "schedule": ("constant", "linear", "cosine"),
     "prompt_style": tuple(STYLES),

@@ -53,6 +53,8 @@ def choose(name: str, precision: str, threads: int | None = None, parameters: in
     """
     device = _device(name)
     small = parameters < SMALL
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if device.type == "cpu":
         torch.set_num_threads(threads or (1 if small else best_threads()))
     if precision == "fp32" or (small and precision == "auto"):

@@ -57,8 +57,9 @@ def write(
     style: str,
     name: str,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    more: Mapping[str, str] | None = None,
 ) -> None:
-    """Publish a GGUF file. Products are stored in `kind`, norms, biases and positions in F32.
+    """Publish a GGUF file. Products are stored in `kind`, norms, biases and positions in F32; `more` is metadata.
 
     Raises TrainingError("export"): a width that Q8_0 cannot hold, a disk that refuses.
     """
@@ -69,7 +70,8 @@ def write(
     entries = [_entry(key, tensor, kind) for key, tensor in tensors.items()]
     try:
         with atomic.file(target) as partial, partial.open("wb") as file:
-            gguf.write(file, metadata(shape, vocabulary, kind, style, name), entries, progress)
+            known = metadata(shape, vocabulary, kind, style, name)
+            gguf.write(file, {**known, **(more or {})}, entries, progress)
             gguf.sync(file)
     except OSError as error:
         raise TrainingError("export", f"{target}: cannot be written: {error}") from error

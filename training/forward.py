@@ -25,16 +25,25 @@ def hidden(model: GPT2, batch: Packed) -> torch.Tensor:
     last = model.shape.layers - 1
     # where few rows have a label, what follows the last attention is computed for those alone
     few = len(batch.label_rows) < len(batch.ids)
+    short = batch.longest <= attention.SHORT and model.device.type == "cpu"
+    at = attention.places(batch, model.shape.heads) if short else None
     for layer in range(model.shape.layers):
         rows = batch.label_rows if few and layer == last else None
-        x = _block(model, f"h.{layer}", x, batch, rows)
+        x = _block(model, f"h.{layer}", x, batch, at, rows)
     if not few:
         x = x.index_select(0, batch.label_rows)
     return ops.norm(model, "ln_f", x)
 
 
-def _block(model: GPT2, name: str, x: torch.Tensor, batch: Packed, rows: torch.Tensor | None) -> torch.Tensor:
-    mixed = _attention(model, name, ops.norm(model, f"{name}.ln_1", x), batch)
+def _block(
+    model: GPT2,
+    name: str,
+    x: torch.Tensor,
+    batch: Packed,
+    at: attention.Places | None,
+    rows: torch.Tensor | None,
+) -> torch.Tensor:
+    mixed = _attention(model, name, ops.norm(model, f"{name}.ln_1", x), batch, at)
     if rows is not None:
         mixed, x = mixed.index_select(0, rows), x.index_select(0, rows)
     x = x + _dropped(model, ops.linear(model, f"{name}.attn.c_proj", mixed))
@@ -43,11 +52,13 @@ def _block(model: GPT2, name: str, x: torch.Tensor, batch: Packed, rows: torch.T
     return x + _dropped(model, ops.linear(model, f"{name}.mlp.c_proj", wide))
 
 
-def _attention(model: GPT2, name: str, x: torch.Tensor, batch: Packed) -> torch.Tensor:
+def _attention(
+    model: GPT2, name: str, x: torch.Tensor, batch: Packed, at: attention.Places | None
+) -> torch.Tensor:
     shape = model.shape
     qkv = ops.linear(model, f"{name}.attn.c_attn", x)
-    if batch.longest <= attention.SHORT and qkv.device.type == "cpu":
-        return attention.short(qkv, batch, shape.heads)
+    if at is not None:
+        return attention.short(qkv, batch, at)
     padded = ops.pad(qkv, batch).view(batch.examples, batch.longest, 3, shape.heads, shape.head_width)
     q, k, v = (padded[:, :, part].transpose(1, 2) for part in range(3))
     mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from . import checkpoints, devices, evaluation_loss, forward, parity, schedule
+from . import checkpoints, devices, evaluation_loss, gradients, parity, schedule
 from .checkpoints import Checkpoint
 from .data import Example
 from .errors import TrainingError
 from .events import Control, Event, event
 from .generate import Answer, Cancelled, Sampling, generate
+from .gradients import Gradients
 from .model import GPT2
 from .setup import Job
 
@@ -63,6 +64,7 @@ class Loop:
         self.job = job
         self.control = control
         self.order = schedule.Order(job.config.seed)
+        self.gradients = Gradients(job)
         self.now = Progress()
         self.resumed_order: list[int] | None = None
         self.last_checkpoint = time.monotonic()
@@ -95,10 +97,18 @@ class Loop:
     def _epoch(self, order: list[int]) -> Iterator[Event]:
         job, now = self.job, self.now
         train = job.examples["train"]
+        coming = range(now.position * job.group, min(len(order), job.steps_per_epoch * job.group), job.group)
+        started = time.perf_counter()
+        self.gradients.prepare(
+            [[train[i] for i in order[k : k + job.group]] for k in coming[: gradients.LOOKED_AT]]
+        )
+        now.elapsed += time.perf_counter() - started
         while now.position < job.steps_per_epoch and now.step < job.steps:
             self._obey_cancel()
             chosen = order[now.position * job.group : (now.position + 1) * job.group]
             yield self._step([train[index] for index in chosen])
+            while self.gradients.notes:
+                yield event("warning", kind="cuda_graph", message=self.gradients.notes.pop(0))
             yield from self._after_step()
 
     def _after_step(self) -> Iterator[Event]:
@@ -133,7 +143,7 @@ class Loop:
         job, now = self.job, self.now
         started = time.perf_counter()
         labels = sum(example.labels for example in examples)
-        loss = self._gradients(examples, max(1, labels))
+        loss = self.gradients.of(examples, max(1, labels))
         if not math.isfinite(loss):
             raise TrainingError(
                 "not_finite",
@@ -158,22 +168,6 @@ class Loop:
         now.elapsed += seconds
         now.losses.append(loss)
         return self._step_event(loss, rate, norm, labels)
-
-    def _gradients(self, examples: list[Example], labels: int) -> float:
-        """Gradients of the mean loss over the examples' labels; that loss."""
-        job = self.job
-        job.optimiser.start_step(job.model)
-        loss = 0.0
-        for packed in job.slices(examples):
-            if packed.labels:
-                part, _ = forward.losses(job.model, packed, float(labels))
-                part.backward()
-                loss += float(part.detach())
-        job.model.finish_step()
-        if job.world.size > 1:
-            for group in job.optimiser.groups:
-                job.world.add(group.gradient)
-        return job.world.total(loss, self.device)
 
     def _step_event(self, loss: float, rate: float, norm: float | None, labels: int) -> Event:
         job, now = self.job, self.now

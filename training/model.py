@@ -48,6 +48,8 @@ class GPT2:
         self.compute: dict[str, torch.Tensor] = dict(tensors)
         self.gradients: dict[str, torch.Tensor] = {}
         self.fresh: set[str] = set()
+        self.written: dict[str, list[torch.Tensor]] = {}
+        """For embeddings that only `add_rows` writes to: the rows that this step's gradient has."""
         self.lora: dict[str, Lora] = {}
         self.dropout = 0.0
 
@@ -120,14 +122,25 @@ class GPT2:
             return
         if name in self.fresh:
             self.fresh.discard(name)
-            gradient.zero_()
+            self._clear(name)
+        if name in self.written:
+            self.written[name].append(index)
         gradient.index_add_(0, index, rows.to(gradient.dtype))
 
     def finish_step(self) -> None:
         """Zero the gradients that nothing wrote to."""
         for name in self.fresh:
-            self.gradients[name].zero_()
+            self._clear(name)
         self.fresh = set()
+
+    def _clear(self, name: str) -> None:
+        gradient, written = self.gradients[name], self.written.get(name)
+        if written is None:
+            gradient.zero_()
+            return
+        for index in written:
+            gradient.index_fill_(0, index, 0.0)
+        written.clear()
 
 
 def sizes(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:

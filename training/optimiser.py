@@ -1,7 +1,8 @@
 """AdamW over flat buffers, in slices that stay in the cache; fp32 masters under bf16 products.
 
 The formulas are torch.optim.AdamW's. What differs is where the numbers lie: parameters, moments and gradients of a kind
-are neighbours, and each slice is converted, updated and copied back to bf16 while it is in the cache.
+are neighbours, and each slice is converted, updated and copied back to bf16 while it is in the cache. Rows of an
+embedding that no example has used yet have moments of zero: for them AdamW is weight decay alone, and no more is done.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ from dataclasses import dataclass
 
 import torch
 
+from . import memory
 from .model import GPT2, product_names
 
 SLICE = 1 << 18
+"""Numbers that are updated at a time on a CPU,"""
+SLICE_BF16 = 1 << 16
+"""and fewer where they are converted too: all six copies of them fit into the cache."""
+LANES = 16
+"""Rows of other widths would be rounded differently at their ends when taken out of the matrix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +46,71 @@ class _Group:
     second: torch.Tensor
     copy: torch.Tensor | None
     """The bf16 copy that the products read."""
+    width: int
+    """Numbers in a row where this is an embedding whose rows are told apart, else 0."""
+    live: torch.Tensor | None
+    """Which rows ever had a gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Views of one slice of a group."""
+
+    master: torch.Tensor
+    gradient: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    copy: torch.Tensor | None
 
 
 class AdamW:
     """The optimiser of one model: owns the flat buffers, which the model's tensors become views of."""
 
     def __init__(
-        self, model: GPT2, rates: Rates, dtype: torch.dtype, trained: dict[str, torch.Tensor]
+        self,
+        model: GPT2,
+        rates: Rates,
+        dtype: torch.dtype,
+        trained: dict[str, torch.Tensor],
+        alone: bool = True,
     ) -> None:
-        """`trained` are the tensors to update: the model's own, or LoRA's. Their storage is replaced."""
+        """`trained` are the tensors to update: the model's own, or LoRA's. Their storage is replaced.
+
+        `alone`: no other process adds to the gradients.
+        """
         self.rates = rates
+        self.model = model
         self.step_count = torch.zeros((), dtype=torch.float32, device=model.device)
         self._scratch = threading.local()
         self._workers: ThreadPoolExecutor | None = None
         products = set(product_names(model.shape)) if dtype != torch.float32 else set()
-        kinds = ([n for n in trained if n in products], [n for n in trained if n not in products])
+        by_row = _row_wise(model, trained) if alone else []
+        kinds = (
+            [n for n in trained if n in products],
+            [n for n in trained if n not in products and n not in by_row],
+            *([name] for name in by_row),
+        )
         self.groups = [
-            self._lay_out(model, names, trained, dtype if index == 0 else torch.float32)
+            self._lay_out(model, names, trained, dtype if index == 0 else torch.float32, index > 1)
             for index, names in enumerate(kinds)
             if names
         ]
+        on_cpu = model.device.type == "cpu"
+        self._pieces = [piece for group in self.groups if group.live is None for piece in _cut(group, on_cpu)]
 
     def _lay_out(
-        self, model: GPT2, names: list[str], trained: dict[str, torch.Tensor], dtype: torch.dtype
+        self,
+        model: GPT2,
+        names: list[str],
+        trained: dict[str, torch.Tensor],
+        dtype: torch.dtype,
+        by_row: bool,
     ) -> _Group:
         total = sum(trained[name].numel() for name in names)
         device = model.device
-        master = torch.empty(total, device=device)
-        gradient = torch.zeros(total, dtype=dtype, device=device)
-        copy = torch.empty(total, dtype=dtype, device=device) if dtype != torch.float32 else None
+        master = memory.zeros(total, torch.float32, device)
+        gradient = memory.zeros(total, dtype, device)
+        copy = memory.zeros(total, dtype, device) if dtype != torch.float32 else None
         start = 0
         pieces = []
         for name in names:
@@ -89,8 +132,13 @@ class AdamW:
                 tensor.data = view
                 tensor.grad = gradient_view
             start += tensor.numel()
-        zeros = torch.zeros(total, device=device), torch.zeros(total, device=device)
-        return _Group(names, pieces, master, gradient, *zeros, copy)
+        first, second = (memory.zeros(total, torch.float32, device) for _ in range(2))
+        width, live = 0, None
+        if by_row:
+            rows, width = trained[names[0]].shape
+            live = torch.zeros(rows, dtype=torch.bool)
+            model.written[names[0]] = []
+        return _Group(names, pieces, master, gradient, first, second, copy, width, live)
 
     def start_step(self, model: GPT2) -> None:
         """Forget the gradients of the last step."""
@@ -106,14 +154,9 @@ class AdamW:
     def step(self, learning_rate: float, scale: float = 1.0) -> None:
         """One update with the gradients times `scale`."""
         self.step_count += 1
-        on_cpu = self.step_count.device.type == "cpu"
-        pieces = [
-            (group, slice(start, start + size))
-            for group in self.groups
-            for size in (SLICE if on_cpu else len(group.master),)
-            for start in range(0, len(group.master), size)
-        ]
-        threads = torch.get_num_threads() if on_cpu else 1
+        self._update_rows(learning_rate, scale)
+        pieces = self._pieces
+        threads = torch.get_num_threads() if self.step_count.device.type == "cpu" else 1
         if threads == 1 or len(pieces) < 2 * threads:
             self._update_all(pieces, learning_rate, scale)
             return
@@ -125,23 +168,22 @@ class AdamW:
         list(self._workers.map(lambda part: self._update_all(part, learning_rate, scale), parts))
         torch.set_num_threads(threads)
 
-    def _update_all(self, pieces: list[tuple[_Group, slice]], learning_rate: float, scale: float) -> None:
+    def _update_all(self, pieces: list[_Piece], learning_rate: float, scale: float) -> None:
         with torch.no_grad():
-            for group, piece in pieces:
-                self._update(group, piece, learning_rate, scale)
+            for piece in pieces:
+                self._update(piece, learning_rate, scale)
 
-    def _update(self, group: _Group, piece: slice, learning_rate: float, scale: float) -> None:
-        gradient = group.gradient[piece]
+    def _update(self, piece: _Piece, learning_rate: float, scale: float) -> None:
+        gradient = piece.gradient
         if gradient.dtype != torch.float32:
             gradient = self._wide(gradient)
         if scale != 1.0:
             gradient.mul_(scale)
-        master = group.master[piece]
         torch._fused_adamw_(
-            [master],
+            [piece.master],
             [gradient],
-            [group.first[piece]],
-            [group.second[piece]],
+            [piece.first],
+            [piece.second],
             [],
             [self.step_count],
             lr=learning_rate,
@@ -152,8 +194,28 @@ class AdamW:
             amsgrad=False,
             maximize=False,
         )
-        if group.copy is not None:
-            group.copy[piece].copy_(master)
+        if piece.copy is not None:
+            piece.copy.copy_(piece.master)
+
+    def _update_rows(self, learning_rate: float, scale: float) -> None:
+        """The embeddings whose rows are told apart: all rows decay, those with a past are updated in full."""
+        for group in self.groups:
+            if group.live is None:
+                continue
+            for index in self.model.written[group.names[0]]:
+                group.live[index] = True
+            live = group.live.nonzero().squeeze(1)
+            whole = (group.master, group.gradient, group.first, group.second)
+            if 2 * len(live) > len(group.live):
+                self._update_all([_Piece(*whole, None)], learning_rate, scale)
+                continue
+            rows = [flat.view(-1, group.width) for flat in whole]
+            taken = [matrix.index_select(0, live) for matrix in rows]
+            group.master.mul_(1 - learning_rate * self.rates.weight_decay)
+            if len(live):
+                self._update_all([_Piece(*(part.view(-1) for part in taken), None)], learning_rate, scale)
+            for matrix, part in zip((rows[0], *rows[2:]), (taken[0], *taken[2:]), strict=True):
+                matrix.index_copy_(0, live, part)
 
     def _wide(self, gradient: torch.Tensor) -> torch.Tensor:
         scratch = getattr(self._scratch, "wide", None)
@@ -175,12 +237,35 @@ class AdamW:
         own = self.state()
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
+        for group in self.groups:
+            if group.live is not None:
+                moved = [moment.view(-1, group.width).any(1) for moment in (group.first, group.second)]
+                group.live.copy_(moved[0] | moved[1])
 
     def refresh(self) -> None:
         """Make the bf16 copies again, after the masters were replaced."""
         for group in self.groups:
             if group.copy is not None:
                 group.copy.copy_(group.master)
+
+
+def _row_wise(model: GPT2, trained: dict[str, torch.Tensor]) -> list[str]:
+    """The embeddings that get gradients for the rows of a step's tokens only: no matrix product adds to them."""
+    if model.device.type != "cpu" or model.shape.width % LANES:
+        return []
+    untied = [] if model.shape.tied_head else ["wte.weight"]
+    return [name for name in (*untied, "wpe.weight") if name in trained]
+
+
+def _cut(group: _Group, on_cpu: bool) -> list[_Piece]:
+    total = len(group.master)
+    size = (SLICE if group.copy is None else SLICE_BF16) if on_cpu else total
+    parts = [slice(start, start + size) for start in range(0, total, size)]
+    flats = (group.master, group.gradient, group.first, group.second)
+    return [
+        _Piece(*(flat[part] for flat in flats), None if group.copy is None else group.copy[part])
+        for part in parts
+    ]
 
 
 def _square_sum(flat: torch.Tensor) -> float:

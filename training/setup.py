@@ -23,10 +23,10 @@ from .vocabulary import Vocabulary
 
 FILES = ("train", "validation", "test")
 _FREE = {
-    *("models_dir", "offline", "device", "threads", "sample_tokens", "accumulate"),
+    *("models_dir", "offline", "device", "threads", "sample_tokens", "accumulate", "cuda_graph"),
     *("checkpoint_every", "checkpoint_minutes", "keep_checkpoints"),
 }
-"""Settings that may differ when a run is continued: none changes the curve (`accumulate`: but for rounding)."""
+"""Settings that may differ when a run is continued: none changes the curve (two of them: but for rounding)."""
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ def prepare(
         trained = lora.attach(model, settings.lora_rank, alpha, settings.seed)
     rates = Rates(settings.weight_decay, settings.betas, settings.epsilon)
     identity = _identity(folder, settings, model, world, device) if train else {}
-    optimiser = AdamW(model, rates, device.dtype, trained)
+    optimiser = AdamW(model, rates, device.dtype, trained, alone=world.size == 1)
     if not settings.lora_rank:
         trained = dict(model.tensors)
     job = Job(

@@ -126,11 +126,12 @@ def _finished(folder: Path) -> Event | None:
     """The `done` event of a run whose result was published before, if its settings are still the folder's."""
     if atomic.check_manifest(folder / "model") is None:
         return None
+    wanted = config.read(folder / "config.json")
     try:
         notes = json.loads((folder / "model" / "pairsmith.json").read_text(encoding="utf-8"))
-        same = notes["config"] == config.read(folder / "config.json").as_json()
+        same = config.parse(notes["config"]) == wanted
         done: Event = notes["done"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, TrainingError):
         return None
     return done if same else None
 
