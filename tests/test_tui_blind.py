@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import string
+import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping
@@ -16,7 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pairsmith.pairs.blind import contestants, read_sheet
 from pairsmith.pairs.store.journal import undo
+from pairsmith.pairs.store.pair_rows import get_pair
 from pairsmith.pairs.store.ratings import Rating, RatingKind, ratings_of
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 from pairsmith.tui.screens.blind import BlindScreen, CompareScreen, GradeScreen
@@ -26,6 +29,7 @@ from pairsmith.tui.widgets.bars import footer_bindings
 from .answered import answered_workspace, bad, evaluated, good
 from .hostile import CORPUS
 from .screens import strike
+from .terminal import Terminal
 from .tui_pilot import NARROW, WIDE, application, environment, screen_text, type_text, until, until_shown
 
 SUBJECTS = {"tuned": good, "base": bad}
@@ -60,6 +64,13 @@ async def begin(pilot: Any, key: str = "b") -> BlindScreen:
     await until(pilot, lambda: isinstance(app.screen, BlindScreen) and bool(app.screen.sheet.items))
     await until(pilot, lambda: bool(blind(app).text))
     return blind(app)
+
+
+async def saved(pilot: Any) -> None:
+    """Until what was rated is on the disk and the screen says so."""
+    screen = blind(pilot.app)
+    await until(pilot, lambda: not screen._saving)
+    await pilot.pause()
 
 
 async def test_the_rater_is_asked_once_and_kept_in_the_settings(tmp_path: Path) -> None:
@@ -169,6 +180,44 @@ async def test_what_was_rated_stays_and_the_next_start_asks_the_next_question(
         screen = await begin(pilot, key)
         assert screen.sheet.here is not None
         assert screen.sheet.here.key == order[3]
+
+
+def test_what_was_rated_in_a_terminal_survives_kill_9_and_the_same_question_comes_again(
+    tmp_path: Path,
+) -> None:
+    workspace = answered_workspace(tmp_path, SUBJECTS)
+    path = workspace.path
+    workspace.close()
+    env = rater(tmp_path)
+    program = [str(Path(sys.executable).with_name("pairsmith")), str(path)]
+    with Terminal(program, 100, 30, env) as terminal:
+        terminal.wait("w.pairsmith")
+        terminal.send("7")
+        terminal.wait("run 1: scratch:tiny")
+        terminal.send("b")
+        terminal.wait("which answer is better?")
+        for key in ("h", "l", "t", "l", "t", "h", "l"):
+            since = terminal.mark()
+            terminal.send(key)
+            terminal.wait("u takes it back", since)
+        assert terminal.kill() == -9
+    with open_workspace(path) as again:
+        assert len(stored(again)) == 7
+        sheet = again.read(
+            lambda conn: read_sheet(conn, "compare", contestants(conn, 1)[:2], "Ada", again.id)
+        )
+        here = sheet.here
+        assert here is not None
+        instruction = again.read(lambda conn: get_pair(conn, here.pair_id)).version.instruction
+    with Terminal(program, 100, 30, env) as terminal:
+        terminal.wait("w.pairsmith")
+        terminal.send("7")
+        terminal.wait("run 1: scratch:tiny")
+        terminal.send("b")
+        terminal.wait("8 of 12")
+        terminal.wait(instruction)
+        terminal.send("\x11")
+        assert terminal.wait_end() == 0
 
 
 async def test_digits_grade_and_lead_nowhere(tmp_path: Path) -> None:
@@ -305,6 +354,7 @@ def test_the_screen_is_the_same_whoever_said_what(
             found = [screen_text(app)]
             for _ in range(before):
                 await pilot.press("t" if key == "b" else "3")
+                await saved(pilot)
                 found.append(screen_text(app))
             await pilot.press("w", "j")
             seen.append([*found, screen_text(app)])
@@ -359,7 +409,7 @@ async def test_it_looks_as_it_did(tmp_path: Path, state: str, size: tuple[int, i
             await until_shown(pilot, "win rate")
         else:
             await pilot.press({"compare": "t", "scale": "4"}[state])
-        await pilot.pause()
+        await saved(pilot)
         lines = screen_text(app).splitlines()
     lines[1] = ""
     picture = SNAPSHOTS / f"blind-{state}-{size[0]}x{size[1]}.txt"

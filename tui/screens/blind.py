@@ -1,6 +1,6 @@
 """Blind rating: which of two answers is better, or how good one is, with nothing on the screen that says whose it is.
 
-A key rates and brings the next question in one frame; the store has it before anybody leaves. Names come at the end.
+A key rates and brings the next question in one frame; ✓ stands there once it is on the disk. Names come at the end.
 """
 
 from __future__ import annotations
@@ -104,6 +104,8 @@ class BlindScreen(PlaceScreen):
 
     def paint(self) -> None:
         """Paint it all."""
+        if not self.is_mounted or not self.is_attached:
+            return
         area = self.query_one("#question", Lines)
         width, height = area.size
         if not width:
@@ -172,18 +174,21 @@ class BlindScreen(PlaceScreen):
         self.sheet = self.sheet.with_rating(item, rating.value)
         self.changed = True
         self._top, self._wanted = 0, False
-        self._say(f"✓ {said} · u takes it back", "good")
-        saving = asyncio.get_running_loop().create_task(self._save(rating))
+        self._say(f"… {said}", "quiet")
+        saving = asyncio.get_running_loop().create_task(self._save(rating, said))
         self._saving.add(saving)
         saving.add_done_callback(self._saving.discard)
         self.paint()
 
-    async def _save(self, rating: NewRating) -> None:
+    async def _save(self, rating: NewRating, said: str) -> None:
         try:
             await self.workspace.awrite(lambda conn: add_rating(conn, rating))
         except PairsmithError as error:
             self.notify(f"Not saved: {error}", severity="error")
             await self._read()
+            return
+        self._say(f"✓ {said} · u takes it back", "good")
+        self.paint()
 
     async def _saved(self) -> None:
         while self._saving:
