@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pairsmith.backends.errors import BackendError
 from pairsmith.backends.pacing import PacerState, state_of
 from pairsmith.backends.registry import open_backend, parse_spec
@@ -21,11 +23,16 @@ NIM_REQUESTS_PER_MINUTE = 40.0
 
 
 def estimate_run(
-    workspace: Workspace, surroundings: Surroundings, pairs: int, *, judged: bool = True
+    workspace: Workspace,
+    surroundings: Surroundings,
+    pairs: int,
+    *,
+    judged: bool = True,
+    method: str | None = None,
 ) -> Estimate:
     """The next run of so many pairs (blocking; contacts nobody). Raises RecipeError, UnknownBackend.
 
-    `judged`: whether pairs are scored where a judge is named.
+    `judged`: whether pairs are scored where a judge is named. `method`: not the recipe's.
     """
     generator = present_generator(workspace, surroundings)
     judge = present_judge(workspace, surroundings) if judged else None
@@ -37,6 +44,8 @@ def estimate_run(
         return recipe, topics, _basis(conn, recipe, surroundings, generator, judge)
 
     recipe, topics, basis = workspace.read(look)
+    if method is not None:
+        recipe = replace(recipe, method=method)
     return estimate(pairs, topics, recipe, judge is not None, basis)
 
 

@@ -6,9 +6,10 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from .examples import parse_examples
 from .generation_plan import GenerateSettings
 from .limits import Limits
-from .recipes import read_recipe
+from .recipes import METHODS, read_recipe
 from .store.driver import sqlite3
 from .store.meta import get_meta, set_meta
 
@@ -18,15 +19,24 @@ DEFAULT_PAIRS = 100
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """`where`: only pairs that the judge lets pass count; limits are those of one start."""
+    """`where`: only pairs that the judge lets pass count; limits are those of one start.
+
+    `method`, `examples` (Self-Instruct: which tasks a prompt shows): None is what the recipe says. `refine`: an
+    instruction that breaks a rule which can be mended is rewritten once.
+    """
 
     pairs: int = DEFAULT_PAIRS
     where: str | None = None
     limits: Limits = field(default_factory=Limits)
+    method: str | None = None
+    examples: str | None = None
+    refine: bool = False
 
     def settings(self, method: str) -> GenerateSettings:
-        """What makes it this run: an unfinished one of the same goes on."""
-        return GenerateSettings(self.pairs, method, self.where)
+        """What makes it this run: an unfinished one of the same goes on. `method`: the recipe's."""
+        chosen = self.method or method
+        examples = self.examples if chosen == "self-instruct" else None
+        return GenerateSettings(self.pairs, chosen, self.where, None, examples, self.refine)
 
 
 def read_plan(conn: sqlite3.Connection) -> RunPlan:
@@ -35,9 +45,17 @@ def read_plan(conn: sqlite3.Connection) -> RunPlan:
         data: Any = json.loads(get_meta(conn, KEY) or "{}")
         limits = Limits(**{name: _number(value) for name, value in data.get("limits", {}).items()})
         plan = RunPlan(int(data.get("pairs", DEFAULT_PAIRS)), data.get("where") or None, limits)
+        method, examples = data.get("method"), data.get("examples")
     except (ValueError, TypeError, AttributeError):
         return RunPlan()
-    return plan if plan.pairs > 0 else replace(plan, pairs=DEFAULT_PAIRS)
+    if plan.pairs <= 0:
+        plan = replace(plan, pairs=DEFAULT_PAIRS)
+    return replace(
+        plan,
+        method=method if method in METHODS else None,
+        examples=examples if isinstance(examples, str) and parse_examples(examples) is not None else None,
+        refine=data.get("refine") is True,
+    )
 
 
 def write_plan(conn: sqlite3.Connection, plan: RunPlan) -> None:

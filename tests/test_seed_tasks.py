@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairsmith.pairs.errors import UsageError
@@ -16,6 +18,8 @@ from pairsmith.pairs.store.journal import redo, undo
 from pairsmith.pairs.store.seed_tasks import (
     SeedTask,
     add_seed_tasks,
+    change_seed_task,
+    import_seed_tasks,
     list_seed_tasks,
     remove_seed_task,
     write_seed_task,
@@ -161,3 +165,89 @@ def test_by_hand_an_empty_a_too_long_and_a_repeated_one_are_refused(text: str, t
 def test_removing_one_that_is_not_there_is_said(tmp_path: Path) -> None:
     with make_workspace(tmp_path) as workspace, pytest.raises(UsageError, match="no seed task 7"):
         workspace.write(lambda conn: remove_seed_task(conn, 7))
+
+
+def test_another_text_is_one_act_and_undo_brings_the_first_back(tmp_path: Path) -> None:
+    with make_workspace(tmp_path) as workspace:
+        first = SeedTask("Name a river.", (Instance("", "Nile"),))
+        seed_id = workspace.write(lambda conn: write_seed_task(conn, first))
+        changed = SeedTask("Name a river.", (Instance("Asia", "Ob"),), True)
+        assert workspace.write(lambda conn: change_seed_task(conn, seed_id, changed)) == seed_id
+        assert tasks_of(workspace) == [changed]
+        other = SeedTask("Name a lake.", (Instance("", "Onega"),))
+        workspace.write(lambda conn: change_seed_task(conn, seed_id, other))
+        assert tasks_of(workspace) == [other]
+        for wanted in ([changed], [first], []):
+            workspace.write(undo)
+            assert tasks_of(workspace) == wanted
+        for wanted in ([first], [changed], [other]):
+            workspace.write(redo)
+            assert tasks_of(workspace) == wanted
+
+
+def test_a_change_to_what_another_seed_says_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    with make_workspace(tmp_path) as workspace:
+        workspace.write(lambda conn: add_seed_tasks(conn, [SeedTask("One."), SeedTask("Two.")]))
+        before = workspace.read(list_seed_tasks)
+        with pytest.raises(UsageError, match="says the same"):
+            workspace.write(lambda conn: change_seed_task(conn, before[0].id, SeedTask("two.")))
+        assert workspace.read(list_seed_tasks) == before
+        assert workspace.write(undo) is None
+
+
+def test_an_import_is_one_act_and_nothing_where_all_are_there(tmp_path: Path) -> None:
+    with make_workspace(tmp_path) as workspace:
+        workspace.write(lambda conn: add_seed_tasks(conn, [SeedTask("One.")]))
+        tasks = [SeedTask("one."), SeedTask("Two."), SeedTask("Three."), SeedTask("two.")]
+        assert len(workspace.write(lambda conn: import_seed_tasks(conn, tasks, "s.jsonl"))) == 2
+        assert workspace.write(lambda conn: import_seed_tasks(conn, tasks, "s.jsonl")) == []
+        workspace.write(undo)
+        assert [task.instruction for task in tasks_of(workspace)] == ["One."]
+        workspace.write(redo)
+        assert len(tasks_of(workspace)) == 3
+
+
+@given(st.lists(st.tuples(st.sampled_from("awcidur"), st.integers(0, 3), st.booleans()), max_size=14))
+@settings(max_examples=40, deadline=None)
+def test_any_acts_undone_to_the_end_leave_the_seeds_that_were_there_and_redone_those_at_the_end(
+    acts: list[tuple[str, int, bool]],
+) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, make_workspace(Path(folder)) as workspace:
+        workspace.write(lambda conn: add_seed_tasks(conn, [SeedTask("task 0", (Instance("", "first"),))]))
+        start = workspace.read(list_seed_tasks)
+        for act, number, label in acts:
+            task = SeedTask(f"task {number}", (Instance("", f"{act}{number}"),), label)
+            with contextlib.suppress(UsageError):
+                workspace.write(lambda conn, act=act, number=number, task=task: _act(conn, act, number, task))
+        while workspace.write(redo) is not None:
+            pass
+        end = workspace.read(list_seed_tasks)
+        while workspace.write(undo) is not None:
+            pass
+        assert workspace.read(list_seed_tasks) == start
+        while workspace.write(redo) is not None:
+            pass
+        assert workspace.read(list_seed_tasks) == end
+
+
+def _act(conn: Any, act: str, number: int, task: SeedTask) -> None:
+    known = [seed.id for seed in list_seed_tasks(conn)]
+    here = known[number % len(known)] if known else 0
+    if act in "aw":
+        write_seed_task(conn, task)
+    elif act == "c":
+        change_seed_task(conn, here, task)
+    elif act == "i":
+        import_seed_tasks(conn, [task, SeedTask(f"task {number + 1}")], "s")
+    elif act == "d":
+        remove_seed_task(conn, here)
+    elif act == "u":
+        undo(conn)
+    else:
+        redo(conn)
+
+
+def tasks_of(workspace: Any) -> list[SeedTask]:
+    return [stored.task for stored in workspace.read(list_seed_tasks)]

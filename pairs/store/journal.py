@@ -70,6 +70,9 @@ SHAPES: dict[str, Shape] = {
     "version.removed": Shape("version", "id", ("removed",), _PAIR_OF_VERSION),
     "topic": Shape("topic", "id", ("parent_id", "name", "position", "quota", "pruned"), "-1"),
     "seed_task.removed": Shape("seed_task", "id", ("removed",), "-2"),
+    "seed_task.text": Shape(
+        "seed_task", "id", ("name", "instruction", "instances", "is_classification", "source"), "-2"
+    ),
     "rating.removed": Shape("rating", "id", ("removed",), "-3"),
 }
 CHUNK = 20_000

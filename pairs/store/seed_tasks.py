@@ -17,6 +17,7 @@ from .identity import new_uid
 
 LONGEST = 100_000
 """Characters of a seed task's instruction."""
+_REMOVED, _TEXT = "seed_task.removed", "seed_task.text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +52,45 @@ def add_seed_tasks(conn: sqlite3.Connection, tasks: Sequence[SeedTask]) -> list[
 def write_seed_task(conn: sqlite3.Connection, task: SeedTask) -> int:
     """Store what a person has just written, as an act that can be undone; returns its id. Raises UsageError for an
     empty instruction, one that is too long, and one that is there already."""
-    text = clean(task.instruction)[0].strip()
-    if not text:
-        raise UsageError("a seed task needs an instruction")
-    if len(text) > LONGEST:
-        raise UsageError(f"a seed task's instruction has at most {LONGEST:,} characters")
-    seed_id, new = _add(conn, task)
-    if not new:
-        raise UsageError(f"seed task {seed_id} says the same")
-    entry = journal.begin(conn, "seed task", f"added seed task {' '.join(text.split())[:60]}")
-    journal.note_new(conn, entry, "seed_task.removed", [seed_id])
+    text = _checked(task)
+    entry = journal.begin(conn, "seed task", f"added seed task {_short(text)}")
+    seed_id = _put(conn, entry, task)
+    _close(conn, entry)
     return seed_id
+
+
+def change_seed_task(conn: sqlite3.Connection, seed_id: int, task: SeedTask) -> int:
+    """Another text for a seed task, as one act that can be undone; returns the id under which it stands from now on.
+
+    Raises UsageError where there is no such task, and for a text that `write_seed_task` would refuse.
+    """
+    text = _checked(task)
+    row = conn.execute(
+        "SELECT instruction_key FROM seed_task WHERE id = ? AND removed = 0", (seed_id,)
+    ).fetchone()
+    if row is None:
+        raise UsageError(f"there is no seed task {seed_id}")
+    entry = journal.begin(conn, "seed task", f"changed seed task {_short(text)}")
+    if bytes(row[0]) == pair_key(text):
+        _rewrite(conn, entry, seed_id, task)
+    else:
+        # Another instruction is another row: its key may not be there twice, not even as a removed one's.
+        _remove(conn, entry, seed_id)
+        seed_id = _put(conn, entry, task)
+    _close(conn, entry)
+    return seed_id
+
+
+def import_seed_tasks(conn: sqlite3.Connection, tasks: Sequence[SeedTask], source: str) -> list[int]:
+    """`add_seed_tasks` as an act of a person that can be undone. No act where all were there already."""
+    known = {row[0] for row in conn.execute("SELECT instruction_key FROM seed_task WHERE removed = 0")}
+    new = {pair_key(_text(task)): task for task in tasks if pair_key(_text(task)) not in known}
+    if not new:
+        return []
+    entry = journal.begin(conn, "seed task", f"added {len(new):,} seed tasks from {source[:60]}")
+    added = [_put(conn, entry, task) for task in new.values()]
+    _close(conn, entry)
+    return added
 
 
 def remove_seed_task(conn: sqlite3.Connection, seed_id: int) -> None:
@@ -71,10 +100,14 @@ def remove_seed_task(conn: sqlite3.Connection, seed_id: int) -> None:
     ).fetchone()
     if row is None:
         raise UsageError(f"there is no seed task {seed_id}")
-    entry = journal.begin(conn, "seed task", f"removed seed task {' '.join(row[0].split())[:60]}")
-    journal.note_before(conn, entry, "seed_task.removed", [seed_id])
-    conn.execute("UPDATE seed_task SET removed = 1 WHERE id = ?", (seed_id,))
-    journal.note_after(conn, entry, "seed_task.removed")
+    entry = journal.begin(conn, "seed task", f"removed seed task {_short(row[0])}")
+    _remove(conn, entry, seed_id)
+    _close(conn, entry)
+
+
+def count_seed_tasks(conn: sqlite3.Connection) -> int:
+    """How many are not removed."""
+    return int(conn.execute("SELECT count(*) FROM seed_task WHERE removed = 0").fetchone()[0])
 
 
 def list_seed_tasks(conn: sqlite3.Connection) -> list[StoredSeedTask]:
@@ -98,13 +131,71 @@ def list_seed_tasks(conn: sqlite3.Connection) -> list[StoredSeedTask]:
     ]
 
 
-def _add(conn: sqlite3.Connection, task: SeedTask) -> tuple[int, bool]:
-    """The id under which a task stands, and whether it did not before."""
-    text = clean(task.instruction)[0].strip()
+def _text(task: SeedTask) -> str:
+    return clean(task.instruction)[0].strip()
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:60]
+
+
+def _checked(task: SeedTask) -> str:
+    text = _text(task)
+    if not text:
+        raise UsageError("a seed task needs an instruction")
+    if len(text) > LONGEST:
+        raise UsageError(f"a seed task's instruction has at most {LONGEST:,} characters")
+    return text
+
+
+def _columns(task: SeedTask) -> tuple[str, str, str, int, str]:
+    """name, instruction, instances, is_classification, source."""
     instances = json.dumps(
         [{"input": clean(one.input)[0], "output": clean(one.output)[0]} for one in task.instances],
         ensure_ascii=False,
     )
+    return clean(task.name)[0], _text(task), instances, int(task.is_classification), clean(task.source)[0]
+
+
+def _put(conn: sqlite3.Connection, entry: int, task: SeedTask) -> int:
+    """Insert a task, or bring a removed one back with these texts; noted in the entry. Raises UsageError."""
+    row = conn.execute(
+        "SELECT id, removed FROM seed_task WHERE instruction_key = ?", (pair_key(_text(task)),)
+    ).fetchone()
+    if row is None:
+        seed_id, _ = _add(conn, task)
+        journal.note_new(conn, entry, _REMOVED, [seed_id])
+        return seed_id
+    if not row[1]:
+        raise UsageError(f"seed task {row[0]} says the same")
+    journal.note_before(conn, entry, _REMOVED, [row[0]])
+    conn.execute("UPDATE seed_task SET removed = 0 WHERE id = ?", (row[0],))
+    _rewrite(conn, entry, int(row[0]), task)
+    return int(row[0])
+
+
+def _rewrite(conn: sqlite3.Connection, entry: int, seed_id: int, task: SeedTask) -> None:
+    journal.note_before(conn, entry, _TEXT, [seed_id])
+    conn.execute(
+        "UPDATE seed_task SET name = ?, instruction = ?, instances = ?, is_classification = ?, source = ?"
+        " WHERE id = ?",
+        (*_columns(task), seed_id),
+    )
+
+
+def _remove(conn: sqlite3.Connection, entry: int, seed_id: int) -> None:
+    journal.note_before(conn, entry, _REMOVED, [seed_id])
+    conn.execute("UPDATE seed_task SET removed = 1 WHERE id = ?", (seed_id,))
+
+
+def _close(conn: sqlite3.Connection, entry: int) -> None:
+    for shape in (_REMOVED, _TEXT):
+        journal.note_after(conn, entry, shape)
+
+
+def _add(conn: sqlite3.Connection, task: SeedTask) -> tuple[int, bool]:
+    """The id under which a task stands, and whether it did not before."""
+    name, text, instances, is_classification, source = _columns(task)
     key = pair_key(text)
     row = conn.execute("SELECT id, removed FROM seed_task WHERE instruction_key = ?", (key,)).fetchone()
     if row is not None and not row[1]:
@@ -115,15 +206,7 @@ def _add(conn: sqlite3.Connection, task: SeedTask) -> tuple[int, bool]:
     cursor = conn.execute(
         "INSERT INTO seed_task (uid, name, instruction, instances, is_classification, source, instruction_key)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            new_uid(),
-            clean(task.name)[0],
-            text,
-            instances,
-            int(task.is_classification),
-            clean(task.source)[0],
-            key,
-        ),
+        (new_uid(), name, text, instances, is_classification, source, key),
     )
     assert cursor.lastrowid is not None
     return int(cursor.lastrowid), True

@@ -109,11 +109,12 @@ class Fault:
 
     `cut`: the connection is reset before an answer; `cut_body`: in the middle of it; `slow`: one byte a second;
     `hang`: silence; `lost`: the request is carried out, and its answer is lost; `spoil`: a good answer of which one
-    byte is another one; a number: this status.
+    byte is another one; `half`: half of a good answer, then silence; `broken`: half of it, then the connection is
+    reset; a number: this status.
     """
 
     where: str
-    what: Literal["cut", "cut_body", "slow", "hang", "lost", "spoil"] | int
+    what: Literal["cut", "cut_body", "slow", "hang", "lost", "spoil", "half", "broken"] | int
     times: int = 1
     after: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -263,6 +264,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if what == "spoil":
             answer.body = answer.body[:-1] + bytes([answer.body[-1] ^ 1])
+        if what in ("half", "broken"):
+            self._begin(answer)
+            self.wfile.write(answer.body[: len(answer.body) // 2])
+            self.wfile.flush()
+            time.sleep(0.3)
+            if what == "broken":
+                self._reset()
+            time.sleep(3600)
         self._send(answer, slow=what == "slow")
 
     def _read(self) -> bytes:
@@ -279,11 +288,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.hub.seen.append(Seen(self.command, self.path, headers, size))
 
-    def _send(self, answer: _Answer, *, slow: bool = False) -> None:
+    def _begin(self, answer: _Answer) -> None:
         self.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
+
+    def _send(self, answer: _Answer, *, slow: bool = False) -> None:
+        self._begin(answer)
         if self.command == "HEAD":
             return
         if slow:

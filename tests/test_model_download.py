@@ -1,0 +1,183 @@
+"""Bringing a model from a Hub on loopback: whole, gone on with after a kill, checked, and only where there is room."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pairsmith.pairs.hub_access import HubAccess
+from pairsmith.pairs.hub_process import HubFailed
+from pairsmith.pairs.model_download import bring_model, is_here
+from pairsmith.pairs.recommended_models import RECOMMENDED, HubModel
+
+from .servers.hub import Fault, Hub, Repo
+
+DATA = random.Random(1).randbytes(1_500_000)
+MODEL = replace(RECOMMENDED[0], repo="Owner/Some-GGUF", file="some-q4_k_m.gguf", bytes=len(DATA))
+
+
+def serve(hub: Hub, data: bytes = DATA, model: HubModel = MODEL) -> HubAccess:
+    """The model on this Hub."""
+    repo = hub.repos["model", model.repo] = Repo("model", model.repo, private=False)
+    repo.commit({model.file: data, "README.md": b"hello"})
+    return HubAccess(hub.url)
+
+
+def parts(home: Path) -> list[Path]:
+    """What has arrived of files that are not whole."""
+    return list((home / "hub").rglob("*.part"))
+
+
+def test_a_model_is_brought_whole_and_found_by_its_name(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    with Hub() as hub:
+        path = bring_model(
+            MODEL, serve(hub), tmp_path, tell=lambda _, done, total: told.append((done, total))
+        )
+    assert path == tmp_path / "models" / MODEL.file
+    assert path.read_bytes() == DATA
+    assert is_here(MODEL, tmp_path)
+    assert not parts(tmp_path)
+    assert (len(DATA), len(DATA)) in told
+    from pairsmith.backends.llama_cpp.catalogue import resolve
+
+    assert resolve(MODEL.id, tmp_path, {"HOME": str(tmp_path)}) == path.resolve()
+
+
+def test_what_is_here_already_is_not_asked_for(tmp_path: Path) -> None:
+    with Hub() as hub:
+        access = serve(hub)
+        bring_model(MODEL, access, tmp_path)
+        asked = len(hub.seen)
+        bring_model(MODEL, access, tmp_path)
+        assert len(hub.seen) == asked
+
+
+def test_a_connection_that_breaks_in_the_middle_is_gone_on_with(tmp_path: Path) -> None:
+    with Hub() as hub:
+        access = serve(hub)
+        hub.faults.append(Fault(r"GET /store/", "broken", times=2))
+        assert bring_model(MODEL, access, tmp_path).read_bytes() == DATA
+        ranges = [one.headers.get("range") for one in hub.seen if one.path.startswith("/store/")]
+    assert any(ranges[1:])
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from dataclasses import replace
+from pairsmith.pairs.hub_access import HubAccess
+from pairsmith.pairs.model_download import bring_model
+from pairsmith.pairs.recommended_models import RECOMMENDED
+model = replace(RECOMMENDED[0], repo=sys.argv[3], file=sys.argv[4])
+bring_model(model, HubAccess(sys.argv[1]), Path(sys.argv[2]), tell=lambda what, done, total: print(done, flush=True))
+"""
+
+
+def test_after_kill_9_only_the_rest_is_fetched(tmp_path: Path) -> None:
+    with Hub() as hub:
+        access = serve(hub)
+        hub.faults.append(Fault(r"GET /store/", "half"))
+        command = [sys.executable, "-c", CHILD, hub.url, str(tmp_path), MODEL.repo, MODEL.file]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        for line in child.stdout:
+            if int(line) > 100_000:
+                break
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        end = time.monotonic() + 10
+        while not parts(tmp_path) and time.monotonic() < end:
+            time.sleep(0.05)
+        (part,) = parts(tmp_path)
+        assert not is_here(MODEL, tmp_path)
+        arrived = part.stat().st_size
+        assert 100_000 < arrived < len(DATA)
+        hub.faults.clear()
+        assert bring_model(MODEL, access, tmp_path).read_bytes() == DATA
+        last = [one for one in hub.seen if one.path.startswith("/store/")][-1]
+    start = int(last.headers["range"].removeprefix("bytes=").rstrip("-"))
+    assert start >= arrived
+
+
+def test_a_spoilt_file_is_refused_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
+    with Hub() as hub:
+        access = serve(hub)
+        hub.faults.append(Fault(r"GET /store/", "spoil"))
+        with pytest.raises(HubFailed, match="checksum"):
+            bring_model(MODEL, access, tmp_path)
+        assert not is_here(MODEL, tmp_path)
+        assert not parts(tmp_path)
+        assert bring_model(MODEL, access, tmp_path).read_bytes() == DATA
+
+
+def test_the_disks_room_is_looked_at_before_anything_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairsmith.pairs import hub_model
+    from pairsmith.pairs.hub_talk import Refused
+
+    part = tmp_path / "x.part"
+    part.write_bytes(b"x" * 1000)
+    hub_model._check_room(part, 2000)
+    with pytest.raises(Refused) as refused:
+        hub_model._check_room(part, 1 << 60)
+    assert refused.value.kind == "no_room"
+    assert part.stat().st_size == 1000
+
+
+def test_giving_up_keeps_what_has_arrived(tmp_path: Path) -> None:
+    class GaveUp(Exception):
+        pass
+
+    seen = [0]
+
+    def tell(_what: str, done: int, _total: int) -> None:
+        seen[0] = done
+
+    def check() -> None:
+        if seen[0] > 100_000:
+            raise GaveUp
+
+    with Hub() as hub:
+        access = serve(hub)
+        hub.faults.append(Fault(r"GET /store/", "half"))
+        with pytest.raises(GaveUp):
+            bring_model(MODEL, access, tmp_path, tell=tell, check=check)
+        assert parts(tmp_path)
+        assert not is_here(MODEL, tmp_path)
+
+
+@pytest.mark.parametrize(("what", "said"), [("repo", "Repository not found"), ("file", "has no file")])
+def test_what_the_hub_does_not_have_is_said(tmp_path: Path, what: str, said: str) -> None:
+    with Hub() as hub:
+        access = serve(hub)
+        wrong = replace(MODEL, **{what: "Owner/Other" if what == "repo" else "other.gguf"})
+        with pytest.raises(HubFailed, match=said) as failed:
+            bring_model(wrong, access, tmp_path)
+    assert "\n" not in str(failed.value)
+
+
+def test_no_hub_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(HubFailed) as failed:
+        bring_model(MODEL, HubAccess("http://127.0.0.1:9"), tmp_path, timeout_s=20)
+    assert "\n" not in str(failed.value)
+
+
+def test_the_list_names_single_gguf_files_with_their_licences() -> None:
+    for model in RECOMMENDED:
+        assert model.file.endswith(".gguf")
+        assert "-of-" not in model.file
+        assert model.repo.count("/") == 1
+        assert model.licence
+        assert 100_000_000 < model.bytes < model.memory < 8_000_000_000
+    assert len({model.id for model in RECOMMENDED}) == len(RECOMMENDED)
