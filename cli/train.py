@@ -49,6 +49,7 @@ _OTHERS = (
         "accumulate",
         "checkpoint_every",
         "clip_norm",
+        "cuda_graph",
         "device",
         "dropout",
         "early_stop",
@@ -114,6 +115,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--gpus", type=whole, default=1, metavar="N", help="together, each with its --batch-size of a step")
     add("--accumulate", type=whole, metavar="N", help="compute a batch in N slices, for memory")
     add("--threads", type=whole, metavar="N", help="of the CPU")
+    add(
+        "--no-cuda-graph",
+        dest="cuda_graph",
+        action="store_const",
+        const=False,
+        help="on a GPU: start every kernel by itself, which is slower",
+    )
     add("--checkpoint-every", type=whole_or_zero, metavar="STEPS", help="0: once an epoch (default)")
     add("--sample-tokens", type=whole_or_zero, metavar="N", help="length of the sample answers; 0: none")
     add(

@@ -40,7 +40,7 @@ from .training_child import TrainingChild, TrainingFailed, models_folder
 from .training_events import TrainingPlanned, read_training_event
 from .training_folder import folder_of, read_config, replace_config, write_run_folder
 from .training_result import result_of
-from .training_settings import TrainSettings, located_base
+from .training_settings import TrainSettings, located_base, settings_of
 
 _HOPELESS = frozenset(
     ["config", "data", "weights", "pickle", "vocabulary", "offline", "not_finite", "checkpoint"]
@@ -164,7 +164,7 @@ class TrainJob:
         return _Begun(run, folder, False, len(choice.sides), choice.verdicts, choice.counts())
 
     async def _go_on(self, run: Run) -> _Begun:
-        settings = self._settings or _settings_of(run)
+        settings = self._settings or settings_of(run)
         folder = folder_of(self._backends.home, self._workspace.id, run.uid)
         base = await asyncio.to_thread(located_base, settings.base, self._backends.home)
         try:
@@ -372,15 +372,4 @@ def find_unfinished(conn: sqlite3.Connection, settings: TrainSettings | None) ->
         f"Unfinished with others: run {others}; --resume alone goes on with the newest"
         if others
         else "Start one without --resume",
-    )
-
-
-def _settings_of(run: Run) -> TrainSettings:
-    stored = run.settings
-    return TrainSettings(
-        str(stored["base"]),
-        stored.get("verdict", "not-rejected"),
-        stored.get("where"),
-        dict(stored.get("config") or {}),
-        int(stored.get("processes", 1)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pairsmith.backends.errors import BackendError
 from pairsmith.backends.text import one_line
@@ -13,12 +13,15 @@ from pairsmith.backends.text import one_line
 from .chosen_pairs import VerdictChoice
 from .errors import UsageError
 
+if TYPE_CHECKING:
+    from .store.runs import Run
+
 SIZES = ("gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl")
 SCRATCH = ("tiny", "small", "medium", "large", "xl")
 EMBEDDED = "embedded"
 FREE = frozenset(
     [
-        *("accumulate", "checkpoint_every", "checkpoint_minutes", "device"),
+        *("accumulate", "checkpoint_every", "checkpoint_minutes", "cuda_graph", "device"),
         *("keep_checkpoints", "sample_tokens", "threads"),
     ]
 )
@@ -51,6 +54,18 @@ class TrainSettings:
 def usual_style(base: str) -> str:
     """The prompt style to train a base in where nobody chooses: the embedded model's own, else the reference text's."""
     return "phi3" if base == EMBEDDED else "alpaca"
+
+
+def settings_of(run: Run) -> TrainSettings:
+    """The settings that a run was started with."""
+    stored = run.settings
+    return TrainSettings(
+        str(stored["base"]),
+        stored.get("verdict", "not-rejected"),
+        stored.get("where"),
+        dict(stored.get("config") or {}),
+        int(stored.get("processes", 1)),
+    )
 
 
 def canonical_base(text: str) -> str:

@@ -262,6 +262,7 @@ def test_two_processes_have_the_curve_of_one(tmp_path: Path) -> None:
         sys.executable,
         "-m",
         "torch.distributed.run",
+        "--standalone",
         "--nproc-per-node",
         "2",
         "-m",
