@@ -26,6 +26,8 @@ class Making:
     warmup: int = 100
     clip: float = 1.0
     precision: str = "bf16"
+    hands: int = 2
+    """Threads, each on slices of its own."""
     vocabulary_documents: int = 12_000
     validate_every: int = 250
     validation_tokens: int = 12_000

@@ -23,7 +23,7 @@ from .form import example
 
 _AHEAD = 12
 """Steps that are drawn ahead."""
-_CELLS = 16_384
+_CELLS = 6_144
 """Tokens of a slice with its padding: examples of like length are computed together."""
 
 

@@ -1,10 +1,10 @@
 """Train the embedded model from random weights on the corpus of `documents.py`, with our own training room.
 
-    python -m tools.embedded.train --to FOLDER [--steps N | --minutes M] [--miniature] [--seed 7] [--threads 2]
+    python -m tools.embedded.train --to FOLDER [--steps N | --minutes M] [--miniature] [--seed 7]
 
 The folder holds `checkpoints/` (the run goes on from the newest), `vocabulary/`, `events.jsonl` (one JSON object a
 line) and, at the end, `model/` (safetensors) and `embedded.gguf` (Q8_0). The same seed and number of steps give the
-same model on the same machine and number of threads; `--minutes` only chooses the number of steps, by the speed of the
+same model on the same machine; `--minutes` only chooses the number of steps, by the speed of the
 first ones, and prints it.
 """
 
@@ -35,6 +35,7 @@ from pairsmith.training.vocabulary import Vocabulary, from_files
 
 from . import vocabulary
 from .form import prompt_text
+from .hands import Hands
 from .making import FULL, MINIATURE, Corpus, Making, shipped
 from .publish import publish
 from .steps import Slice, ahead, slices
@@ -54,6 +55,7 @@ class Trainer:
         dtype = torch.bfloat16 if making.precision == "bf16" else torch.float32
         self.model.use(dtype)
         self.optimiser = AdamW(self.model, RATES, dtype, self.model.tensors)
+        self.hands = Hands(self.model, making.hands)
         self.step, self.elapsed, self.rows = 0, 0.0, 0
         self.steps: int | None = None
         self.losses: list[dict[str, float]] = []
@@ -119,14 +121,10 @@ class Trainer:
         self.tell({"event": "planned", "steps": self.steps, "seconds_a_step": self.elapsed / self.step})
 
     def _step(self, parts: Sequence[Slice]) -> None:
-        self.optimiser.start_step(self.model)
         sums: defaultdict[str, float] = defaultdict(float)
-        for part in parts:
-            loss, _ = forward.losses(self.model, part.batch, part.divisor)
-            loss.backward()
-            sums[part.kind] += float(loss.detach()) / self.corpus.shares[part.kind].loss
+        for part, loss in zip(parts, self.hands.gradients(parts), strict=True):
+            sums[part.kind] += loss / self.corpus.shares[part.kind].loss
             self.rows += len(part.batch.ids)
-        self.model.finish_step()
         if not all(math.isfinite(value) for value in sums.values()):
             raise RuntimeError(f"the loss of step {self.step + 1} is not a finite number")
         scale = min(1.0, self.making.clip / (self.optimiser.norm() + 1e-6))
@@ -254,7 +252,7 @@ def run(
             "shape": asdict(making.shape(trainer.words)),
             "parameters": making.shape(trainer.words).parameters,
             "resumed_from": trainer.step if resumed else None,
-            "threads": torch.get_num_threads(),
+            "hands": making.hands,
             "seed": seed,
         }
     )
@@ -274,11 +272,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, metavar="M", help="instead of --steps (60)")
     parser.add_argument("--miniature", action="store_true", help="a very small model, in seconds: for tests")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
     for name in ("layers", "width", "heads"):
         parser.add_argument(f"--{name}", type=int)
     chosen = parser.parse_args(arguments)
-    torch.set_num_threads(chosen.threads)
+    torch.set_num_threads(1)
     other = {n: v for n in ("layers", "width", "heads") if (v := getattr(chosen, n)) is not None}
     making = replace(MINIATURE if chosen.miniature else FULL, **other)
     log = Log(chosen.to)
