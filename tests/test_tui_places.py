@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 
 from pairsmith.pairs.run_plan import RunPlan, write_plan
 from pairsmith.pairs.store.pair_rows import NewPair, add_pair
@@ -24,7 +25,16 @@ from .brains import DefectiveLists
 from .generation import make_workspace
 from .screens import strike
 from .servers.nim import NimServer
-from .tui_pilot import NARROW, WIDE, application, environment, screen_text, until, until_shown
+from .tui_pilot import (
+    NARROW,
+    WIDE,
+    application,
+    environment,
+    screen_text,
+    type_text,
+    until,
+    until_shown,
+)
 
 OURS = ("home", "backends", "topics", "generate", "export", "settings")
 FIVE = ("Branching", "Merging", "Committing", "Remote repositories", "Resolving conflicts")
@@ -261,3 +271,19 @@ async def test_the_palette_does_what_a_key_does(tmp_path: Path) -> None:
         await until_shown(pilot, "Take it out with all below it")
         await pilot.press("enter")
         await until_shown(pilot, "Took out Branching")
+
+
+async def test_a_box_that_is_left_twice_at_once_takes_nothing_else_along(tmp_path: Path) -> None:
+    """Both keys are on their way before the first is done."""
+    for keys in (("enter", "escape"), ("escape", "escape"), ("enter", "enter", "escape")):
+        folder = tmp_path / "".join(keys)
+        folder.mkdir()
+        async with application(environment(folder), filled(folder), start="topics") as (app, pilot):
+            await until_shown(pilot, "Branching")
+            await pilot.press("a")
+            await until_shown(pilot, "A new topic")
+            await type_text(pilot, "Tags")
+            for key in keys:
+                app.post_message(events.Key(key, None))
+            await until(pilot, lambda app=app: type(app.screen).__name__ == "TopicsScreen")  # type: ignore[misc]
+            assert app._exception is None

@@ -2,7 +2,9 @@
 
     python tools/screenshots.py [WORKSPACE] [--size 100x30] [--to docs/screens]
 
-Without a workspace, the sample that ships is imported into one that is thrown away, and a few pairs are decided.
+Without a workspace, the sample that ships is imported into one that is thrown away, a few pairs are decided, and a
+model of random weights is trained on them for some seconds. Of a workspace whose runs lie elsewhere (--home), blind
+rating, chat and curve are taken where a run was evaluated.
 """
 
 from __future__ import annotations
@@ -11,17 +13,31 @@ import argparse
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
+from textual.pilot import Pilot
+
+from pairsmith.backends.registry import Settings
+from pairsmith.pairs.evaluate_job import EvaluateJob
+from pairsmith.pairs.evaluate_options import EvaluateOptions
 from pairsmith.pairs.importing import import_file
 from pairsmith.pairs.recipes import load_recipe
 from pairsmith.pairs.store.topics import list_topics, set_quota
 from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.store.workspace import Workspace, create_workspace, open_workspace
+from pairsmith.pairs.train_job import TrainJob
+from pairsmith.pairs.training_settings import TrainSettings
 from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.places import PLACES
+from pairsmith.tui.screens.blind import CompareScreen, GradeScreen
+from pairsmith.tui.screens.chat import ChatScreen
+from pairsmith.tui.screens.choose import ChooseScreen
 from pairsmith.tui.session import Session
+from pairsmith.tui.widgets.bars import KeyBar
+
+QUESTION = "How do I undo my last commit?"
 
 
 def sample_workspace(folder: Path) -> Workspace:
@@ -46,22 +62,73 @@ def sample_workspace(folder: Path) -> Workspace:
     return workspace
 
 
+async def small_model(workspace: Workspace, home: Path) -> None:
+    """Train and measure a model of seconds; its answers are worth what they cost."""
+    config = {"epochs": 20, "learning_rate": 0.003, "sample_tokens": 20}
+    settings = Settings(home=home)
+    training = TrainJob(workspace, settings, TrainSettings("scratch:tiny", config=config))
+    async for _ in training.events():
+        pass
+    async for _ in EvaluateJob(workspace, settings, EvaluateOptions(max_new_tokens=40)).events():
+        pass
+
+
+async def model_pictures(app: PairsmithApp, pilot: Pilot[int], take: Callable[[str], None]) -> None:
+    """Blind comparison and grading, chat, and the curve of the newest run."""
+    for key, name, shown in (
+        ("b", "blind", CompareScreen),
+        ("s", "scales", GradeScreen),
+        ("c", "chat", ChatScreen),
+    ):
+        await pilot.press("7", key)
+        await pilot.pause(1.0)
+        if isinstance(app.screen, ChooseScreen):
+            await pilot.press("enter")
+            await pilot.pause(1.0)
+        screen = app.screen
+        if not isinstance(screen, shown):
+            print(f"no picture of {name}: {screen.query_one(KeyBar).noticed or 'nothing is evaluated here'}")
+            continue
+        if isinstance(screen, ChatScreen):
+            await _until_quiet(pilot, screen)
+            await pilot.press(*("space" if char == " " else char for char in QUESTION), "enter")
+            await pilot.pause(0.5)
+            await _until_quiet(pilot, screen)
+            await pilot.pause(0.5)
+        take(name)
+        await pilot.press("escape")
+        await pilot.pause(1.0)
+    await pilot.press("6", "v")
+    await pilot.pause(1.0)
+    take("train-curve")
+
+
+async def _until_quiet(pilot: Pilot[int], screen: ChatScreen) -> None:
+    while screen.busy:
+        await pilot.pause(0.2)
+
+
 async def take_pictures(
     workspace: Workspace, env: dict[str, str], target: Path, size: tuple[int, int]
 ) -> list[Path]:
-    """One SVG for each place, named after it."""
+    """One SVG for each place, named after it, and those of the screens behind Evaluate and Train."""
     target.mkdir(parents=True, exist_ok=True)
     app = PairsmithApp(Session(env, workspace), start=PLACES[0].id)
     pictures = []
+
+    def take(name: str) -> None:
+        picture = target / f"{name}.svg"
+        shown = app.export_screenshot(title="Pairsmith").replace(env["HOME"], "~")
+        picture.write_text(shown, encoding="utf-8")
+        pictures.append(picture)
+
     async with app.run_test(size=size) as pilot:
         for place in PLACES:
             await pilot.press(place.key)
             for _ in range(20):
                 await pilot.pause(0.1)
-            picture = target / f"{place.id}.svg"
-            shown = app.export_screenshot(title="Pairsmith").replace(env["HOME"], "~")
-            picture.write_text(shown, encoding="utf-8")
-            pictures.append(picture)
+            take(place.id)
+        await model_pictures(app, pilot, take)
         await app.action_quit()
     return pictures
 
@@ -73,14 +140,22 @@ def main() -> None:
     )
     parser.add_argument("workspace", nargs="?", type=Path)
     parser.add_argument("--size", default="100x30")
+    parser.add_argument("--home", type=Path, help="where the runs of WORKSPACE lie (PAIRSMITH_HOME)")
     parser.add_argument("--to", type=Path, default=Path("docs/screens"))
     arguments = parser.parse_args()
     columns, _, lines = arguments.size.partition("x")
     folder = Path(tempfile.mkdtemp())
     try:
         workspace = open_workspace(arguments.workspace) if arguments.workspace else sample_workspace(folder)
-        env = {"PAIRSMITH_HOME": str(folder / "home"), "HOME": str(folder), "PATH": ""}
+        home = folder / "home"
+        home.mkdir()
+        (home / "settings.toml").write_text('rater = "Ada"\n', encoding="utf-8")
+        if arguments.home is not None:
+            (home / "runs").symlink_to((arguments.home / "runs").absolute())
+        env = {"PAIRSMITH_HOME": str(home), "HOME": str(folder), "PATH": ""}
         with workspace:
+            if arguments.workspace is None:
+                asyncio.run(small_model(workspace, home))
             taken = asyncio.run(take_pictures(workspace, env, arguments.to, (int(columns), int(lines))))
         print("\n".join(map(str, taken)))
     finally:

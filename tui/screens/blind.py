@@ -24,6 +24,7 @@ from pairsmith.pairs.store.workspace import Workspace
 from ..text import line
 from ..widgets.line import Line, Piece
 from ..widgets.lines import Lines, Row, plain
+from ..widgets.once import LeavesOnce
 from ..working import begin
 from .base import PlaceScreen
 from .blind_rows import Question, progress_row, question_rows, result_rows
@@ -39,7 +40,7 @@ _KEYS: list[BindingType] = [
 ]  # fmt: skip
 
 
-class BlindScreen(PlaceScreen):
+class BlindScreen(LeavesOnce, PlaceScreen):
     """See the module. Subclasses say of which `KIND` they are and have keys that rate."""
 
     PLACE = "evaluate"

@@ -25,6 +25,7 @@ from ..text import line, wrap
 from ..widgets.fields import SafeInput
 from ..widgets.line import Line, Piece
 from ..widgets.lines import Lines, Row, plain
+from ..widgets.once import LeavesOnce
 from ..working import begin
 from .base import PlaceScreen
 
@@ -45,7 +46,7 @@ class Turn:
     failed: bool = False
 
 
-class ChatScreen(PlaceScreen):
+class ChatScreen(LeavesOnce, PlaceScreen):
     """See the module. The model's process lives as long as this screen."""
 
     CSS = """

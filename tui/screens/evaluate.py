@@ -63,7 +63,7 @@ class EvaluateScreen(JobPlace):
         self._evaluation: Run | None = None
         self._human: Mapping[str, Any] = {}
         self._items: list[Item] = []
-        self._loaded = False
+        self._loaded = self._rating = False
         self._height = -1
 
     def body(self) -> Iterable[Widget]:
@@ -246,7 +246,9 @@ class EvaluateScreen(JobPlace):
 
     def action_blind(self, kind: RatingKind) -> None:
         """Rate answers blind."""
-        begin(self, self._blind, kind, group="blind")
+        if not self._rating:
+            self._rating = True
+            begin(self, self._blind, kind)
 
     async def _blind(self, kind: RatingKind) -> None:
         from pairsmith.pairs.blind_results import update_report
@@ -254,15 +256,16 @@ class EvaluateScreen(JobPlace):
         from .blind_start import rate_blind
 
         workspace, chosen = self.session.workspace, self.chosen
-        if workspace is None or chosen is None:
-            self.notify("No model is trained yet: 6 trains one")
-            return
         try:
-            if await rate_blind(self, chosen, kind):
+            if workspace is None or chosen is None:
+                self.notify("No model is trained yet: 6 trains one")
+            elif await rate_blind(self, chosen, kind):
                 home = (await self.session.backend_settings()).home
                 self._human = await update_report(workspace, home, chosen)
         except (PairsmithError, BackendError) as error:
             self.notify(str(error), severity="warning")
+        finally:
+            self._rating = False
         self.paint()
 
     def action_chat(self) -> None:

@@ -10,9 +10,10 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from ..text import fill, safe
+from ..widgets.once import LeavesOnce
 
 
-class KeysScreen(ModalScreen[None]):
+class KeysScreen(LeavesOnce, ModalScreen[None]):
     """A list over the place; any of its keys closes it."""
 
     DEFAULT_CSS = """

@@ -11,11 +11,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from ..text import content, safe
+from .once import LeavesOnce
 
 Result = TypeVar("Result")
 
 
-class Dialog(ModalScreen[Result]):
+class Dialog(LeavesOnce, ModalScreen[Result]):
     """Give `heading` and `hint`, and compose the rest in `parts`."""
 
     DEFAULT_CSS = """
