@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pairsmith.pairs.chosen_pairs import verdicts_said
 from pairsmith.pairs.errors import UsageError
 from pairsmith.pairs.export_formats import FORMATS
 from pairsmith.pairs.exporting import ExportReport, ExportSettings, export_pairs
+from pairsmith.pairs.trainer_configs import TRAINERS, check_trainers, trainers_folder, write_trainers
 
 from .arguments import add_workspace, path, seed
 from .environment import present_judge, read_environment
@@ -27,6 +29,7 @@ EXAMPLE = """
 pairsmith export git.pairsmith git.jsonl
 pairsmith export git.pairsmith git-dataset --format hf --split
 pairsmith export git.pairsmith git.json --format alpaca --verdict accepted --where 'helpfulness >= 3'
+pairsmith export git.pairsmith git.jsonl --format messages --card --licence cc-by-4.0 --trainer all
 """
 
 
@@ -59,14 +62,34 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--card", action="store_true", help="also write PATH.card.md (a folder always has its card)"
     )
+    parser.add_argument(
+        "--licence",
+        default="",
+        metavar="ID",
+        help="of the dataset, for its card: an identifier of the Hub like cc-by-4.0 (default: not stated)",
+    )
+    parser.add_argument(
+        "--trainer",
+        action="append",
+        choices=TRAINERS,
+        default=[],
+        help="also write PATH.trainers/ with configurations for Gemma 2 2B and Llama 3.1 8B (may be repeated; all: those"
+        " that read the format)",
+    )
 
 
 def run(arguments: Namespace) -> int:
     """Export. Raises UsageError and PairsmithError; then an older file is as it was."""
     if str(arguments.path) == "-":
         return _to_standard_output(arguments)
+    trainers = check_trainers(arguments.path, arguments.format, arguments.trainer)
     report = _export(arguments, arguments.path)
-    say(arguments, lambda: _lines(report, arguments), _data(report))
+    configurations = write_trainers(arguments.path, arguments.format, trainers)
+    say(
+        arguments,
+        lambda: _lines(report, arguments, trainers),
+        _data(report) | {"trainers": [str(file) for file in configurations]},
+    )
     return 0
 
 
@@ -76,9 +99,9 @@ def _to_standard_output(arguments: Namespace) -> int:
         raise UsageError(
             "pairs are not written raw to a terminal; name a file, or pipe: export WORKSPACE - | less"
         )
-    if arguments.json or arguments.card or arguments.format == "hf":
+    if arguments.json or arguments.card or arguments.trainer or arguments.format == "hf":
         raise UsageError(
-            "standard output holds one file of rows; with --json, --card or --format hf name a path"
+            "standard output holds one file of rows; with --json, --card, --trainer or --format hf name a path"
         )
     with tempfile.TemporaryDirectory() as folder:
         report = _export(arguments, Path(folder) / "rows")
@@ -103,6 +126,7 @@ def _export(arguments: Namespace, path: Path) -> ExportReport:
             arguments.split,
             arguments.spreadsheet,
             arguments.card,
+            arguments.licence,
         )
         return export_pairs(workspace, path, settings, progress=bar.update, check=stop.check)
 
@@ -123,13 +147,16 @@ def _data(report: ExportReport) -> dict[str, Any]:
     }
 
 
-def _lines(report: ExportReport, arguments: Namespace) -> list[str]:
+def _lines(report: ExportReport, arguments: Namespace, trainers: Sequence[str]) -> list[str]:
     lines = [
         f"{verdicts_said(report.pairs, report.verdicts)} to {one_line(str(report.path))} ({report.format})"
     ]
     if report.splits:
         lines.append(", ".join(f"{name} {rows:,}" for name, rows in report.splits.items()))
     lines += report.notes
+    if trainers:
+        folder = one_line(str(trainers_folder(report.path)))
+        lines.append(f"configurations for {', '.join(trainers)} in {folder}: its README.md has the commands")
     if report.left_out:
         lines.append(
             f"{counted(report.left_out, 'pair')} left out: the expression is false or unknown for them"

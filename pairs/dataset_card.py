@@ -55,6 +55,8 @@ class CardFacts:
     files: Sequence[SealedFile]
     scores: Mapping[tuple[str, str], Spread]
     models: Mapping[str, int]
+    licence: str = ""
+    """Its identifier on the Hub; empty: not stated."""
 
 
 def write_card(conn: sqlite3.Connection, facts: CardFacts) -> str:
@@ -76,7 +78,8 @@ def write_card(conn: sqlite3.Connection, facts: CardFacts) -> str:
         ),
         _scores(facts),
         _ledgers(conn),
-        "## Licence\n\nNot stated. The texts come from the sources above; their terms apply to them.\n",
+        f"## Licence\n\n{f'`{facts.licence}`' if facts.licence else 'Not stated'}. "
+        "The texts come from the sources above; their terms apply to them.\n",
         f"## Known limits\n\n{_LIMITS}",
         _files(facts),
     ]
@@ -90,7 +93,7 @@ def _front_matter(facts: CardFacts, title: str, language: str) -> str:
     if code.isascii() and code.isalpha() and 2 <= len(code) <= 3:
         lines.append(f"language:\n- {json.dumps(code)}")
     lines += [
-        "license: unknown",
+        f"license: {json_text(facts.licence or 'unknown')}",
         f"pretty_name: {json_text(title)}",
         "task_categories:\n- text-generation",
         f"size_categories:\n- {size}",

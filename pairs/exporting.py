@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ from .store.workspace import Workspace
 __all__ = ["check_target", "export_pairs", "preview_export", "published"]
 
 _BATCH = 500
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,49}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class ExportSettings:
     """Only for "csv": an apostrophe before every cell that a spreadsheet would compute."""
     card: bool = False
     """A dataset card beside the file (PATH.card.md); a folder always has one (README.md)."""
+    licence: str = ""
+    """For the card: an identifier as the Hub has them (cc-by-4.0); empty: not stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,11 @@ def _check_settings(settings: ExportSettings) -> None:
         raise UsageError("only the format csv is for spreadsheets", "Give --format csv with it")
     if settings.where is not None:
         parse_expression(settings.where)
+    if settings.licence and not _LICENCE.fullmatch(settings.licence):
+        raise UsageError(
+            f"{one_line(settings.licence)} is no identifier of a licence",
+            "They are lower-case words like cc-by-4.0, mit or other",
+        )
 
 
 def _split(workspace: Workspace, settings: ExportSettings, check: Callable[[], None]) -> None:
@@ -366,5 +375,6 @@ def _card(conn: sqlite3.Connection, path: Path, settings: ExportSettings, counts
         files=seal.files,
         scores=counts.notes.scores,
         models=counts.notes.models,
+        licence=settings.licence,
     )
     return write_card(conn, facts)

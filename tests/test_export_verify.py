@@ -209,6 +209,20 @@ def test_the_card_has_true_numbers_and_front_matter_that_is_read(tmp_path: Path)
     assert "<script>" not in text
 
 
+def test_the_card_says_the_licence_that_was_given_and_else_that_none_was(tmp_path: Path) -> None:
+    from huggingface_hub import DatasetCard
+
+    with new_workspace(tmp_path) as workspace:
+        fill(workspace, [ImportRow("q", "a")])
+        for licence, said in (("cc-by-4.0", "`cc-by-4.0`. The texts"), ("", "Not stated. The texts")):
+            export_pairs(workspace, tmp_path / "out", ExportSettings("jsonl", card=True, licence=licence))
+            text = (tmp_path / "out.card.md").read_text(encoding="utf-8")
+            assert said in text
+            assert DatasetCard(text).data.to_dict()["license"] == (licence or "unknown")
+        with pytest.raises(UsageError, match="no identifier"):
+            export_pairs(workspace, tmp_path / "out", ExportSettings(card=True, licence="MIT\n---\n"))
+
+
 def test_no_key_is_in_any_byte_of_an_export(
     tmp_path: Path, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
