@@ -213,7 +213,8 @@ class AdamW:
             taken = [matrix.index_select(0, live) for matrix in rows]
             group.master.mul_(1 - learning_rate * self.rates.weight_decay)
             if len(live):
-                self._update_all([_Piece(*(part.view(-1) for part in taken), None)], learning_rate, scale)
+                master, gradient, first, second = (part.view(-1) for part in taken)
+                self._update_all([_Piece(master, gradient, first, second, None)], learning_rate, scale)
             for matrix, part in zip((rows[0], *rows[2:]), (taken[0], *taken[2:]), strict=True):
                 matrix.index_copy_(0, live, part)
 
@@ -261,9 +262,14 @@ def _cut(group: _Group, on_cpu: bool) -> list[_Piece]:
     total = len(group.master)
     size = (SLICE if group.copy is None else SLICE_BF16) if on_cpu else total
     parts = [slice(start, start + size) for start in range(0, total, size)]
-    flats = (group.master, group.gradient, group.first, group.second)
     return [
-        _Piece(*(flat[part] for flat in flats), None if group.copy is None else group.copy[part])
+        _Piece(
+            group.master[part],
+            group.gradient[part],
+            group.first[part],
+            group.second[part],
+            None if group.copy is None else group.copy[part],
+        )
         for part in parts
     ]
 
