@@ -52,6 +52,10 @@ def content(conn: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
             "SELECT t.uid, above.uid, t.name, t.position, t.quota FROM topic AS t"
             " LEFT JOIN topic AS above ON above.id = t.parent_id WHERE t.pruned = 0 ORDER BY 1"
         ).fetchall(),
+        "ratings": conn.execute(
+            "SELECT pair.uid, rater, kind, hex(answer), hex(other), value FROM rating JOIN pair ON pair.id = pair_id"
+            " WHERE rating.removed = 0 ORDER BY 1, 2, 3, 4, 5"
+        ).fetchall(),
         "meta": conn.execute("SELECT key, value FROM meta ORDER BY key").fetchall(),
     }
 

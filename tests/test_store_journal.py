@@ -25,6 +25,8 @@ from pairsmith.pairs.store.import_rows import BatchInfo, ImportRow, import_pairs
 from pairsmith.pairs.store.integrity import check_workspace
 from pairsmith.pairs.store.paging import snapshot_ids
 from pairsmith.pairs.store.pair_rows import NewPair, add_pair, get_pair, get_versions
+from pairsmith.pairs.store.ratings import NewRating, add_rating
+from pairsmith.pairs.store.runs import start_run
 from pairsmith.pairs.store.search import search
 from pairsmith.pairs.store.verdicts import decide, get_verdict
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
@@ -276,7 +278,8 @@ def acts(workspace: Workspace, rng: random.Random) -> Callable[[int], None]:
         ids = workspace.read(lambda conn: snapshot_ids(conn))
         pick = rng.choice(ids)
         kind = rng.choice(
-            ["verdict"] * 5 + ["edit", "edit", "regenerate", "bulk", "rule", "import", "topic", "choose"]
+            ["verdict"] * 5
+            + ["edit", "edit", "regenerate", "bulk", "rule", "import", "topic", "choose", "rating"]
         )
 
         def work(conn: sqlite3.Connection) -> None:
@@ -300,6 +303,14 @@ def acts(workspace: Workspace, rng: random.Random) -> Callable[[int], None]:
                     for i in range(3)
                 ]  # fmt: skip
                 import_pairs(conn, [*rows, rows[0]], BatchInfo("f", "alpaca"))
+            elif kind == "rating":
+                texts = bytes([number % 50]), b"z"
+                add_rating(
+                    conn,
+                    NewRating(
+                        "Ada", "compare", 1, pick, *texts, "run 1", "base", True, rng.choice([0.5, None])
+                    ),
+                )
             elif kind == "choose":
                 choose_version(conn, pick, rng.choice(get_versions(conn, pick)).id)
             else:
@@ -333,6 +344,7 @@ def test_a_mixed_session_undone_to_the_end_is_the_start_and_redone_the_end(
 ) -> None:
     workspace = new_workspace(tmp_path)
     add_pairs(workspace, 40)
+    workspace.write(lambda conn: start_run(conn, "evaluate", {}))
     rng = random.Random(count)
     start = workspace.read(content)
     for number in range(count):
