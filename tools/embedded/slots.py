@@ -222,7 +222,8 @@ def _word(rng: random.Random) -> str:
 
 
 def _name(rng: random.Random) -> str:
-    return rng.choice((term, _joined, lambda r: f"{term(r)}{r.randint(2, 99)}"))(rng)
+    # Git refuses an underscore in the name of an alias.
+    return rng.choice((term, _joined, lambda r: f"{term(r)}{r.randint(2, 99)}"))(rng).replace("_", "-")
 
 
 KINDS: Mapping[str, Callable[[random.Random], str]] = {
