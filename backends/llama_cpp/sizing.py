@@ -22,9 +22,9 @@ SUFFIXES = 16
 _GIB = 1 << 30
 _KV_SHARE = {"f32": 2.0, "f16": 1.0, "q8_0": 34 / 64, "q4_0": 18 / 64}
 _PER_SEQUENCE = 1024
-_UBATCH_ON_CPU = 128
-"""Rows computed together on a CPU: the attention of more than that falls out of its caches (measured: prompts are
-evaluated a sixth faster than in pieces of 512)."""
+_UBATCH_ON_CPU = 384
+"""Rows computed together on a CPU (measured, 135M at Q8_0 with AMX: prompts are evaluated 7 % faster than in pieces of
+128, 20 % faster than in pieces of 64)."""
 _ENGINE_BYTES = 256 << 20
 
 
