@@ -16,7 +16,6 @@ import pytest
 
 from pairsmith.pairs.chat import Answer, ChildPartner
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
-from pairsmith.pairs.training_child import TrainingFailed
 from pairsmith.tui.screens.chat import ChatScreen
 from pairsmith.tui.screens.evaluate import EvaluateScreen
 from pairsmith.tui.screens.train import TrainScreen
@@ -126,26 +125,20 @@ async def test_the_death_of_the_model_is_said_and_the_next_question_loads_it_aga
         await until(pilot, lambda: bool(screen.turns) and "tokens" in screen.turns[0].end, 60)
 
 
-async def test_the_death_of_the_model_in_the_middle_of_an_answer_is_said(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reply = ChildPartner.reply
-
-    async def dying(self: ChildPartner, text: str) -> Any:
-        if text == "die":
-            yield "so far"
-            raise TrainingFailed("the model's process ended in the middle of the answer", kind="vanished")
-        async for piece in reply(self, text):
-            yield piece
-
+async def test_the_death_of_the_model_in_the_middle_of_an_answer_is_said(place: Path) -> None:
     async with application(environment(place), opened(place), start="evaluate") as (_, pilot):
         screen = await talking(pilot)
-        monkeypatch.setattr(ChildPartner, "reply", dying)
+        assert screen.child is not None
+        os.kill(screen.child, signal.SIGSTOP)
         await type_text(pilot, "die")
         await pilot.press("enter")
-        await until_shown(pilot, "✗ the model's process ended in the middle of the answer")
-        assert screen.turns[0].said == "so far"
+        await until_shown(pilot, "▶ answering")
+        os.kill(screen.child, signal.SIGKILL)
+        await until_shown(pilot, "✗ the model's process ended in the middle of the answer", 30)
         assert screen.turns[0].failed
+        await type_text(pilot, "mako red")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(screen.turns) == 2 and "tokens" in screen.turns[1].end, 60)
 
 
 async def test_leaving_ends_the_models_process(place: Path) -> None:
