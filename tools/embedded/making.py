@@ -29,8 +29,8 @@ class Making:
     hands: int = 2
     """Threads, each on slices of its own."""
     vocabulary_documents: int = 12_000
-    validate_every: int = 250
-    validation_tokens: int = 12_000
+    validate_every: int = 500
+    validation_tokens: int = 6_000
     """Tokens of each kind in the validation documents."""
 
     def shape(self, words: Vocabulary) -> Shape:
@@ -68,8 +68,8 @@ SHARES: Mapping[str, Share] = {
     "instructions": Share(2000, 0.20),
     "topics": Share(150, 0.03),
     "judge": Share(1300, 0.25),
-    "judge json": Share(800, 0.07),
-    "other": Share(600, 0.05),
+    "judge json": Share(600, 0.07),
+    "other": Share(300, 0.05),
 }
 """A step of a second or so. Responses have the most: nothing is harder than the right command with the right names."""
 _ASKED = 1

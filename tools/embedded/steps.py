@@ -148,9 +148,21 @@ def _work(order: Order, out: multiprocessing.Queue[bytes]) -> None:
     try:
         for number in range(order.first, order.last + 1):
             made = step(order.draw, order.shares, words, order.context, order.seed, number)
-            out.put(pickle.dumps([(one.kind, _plain(one.batch), one.divisor) for one in made], 5))
+            _put(out, pickle.dumps([(one.kind, _plain(one.batch), one.divisor) for one in made], 5))
     except Exception as error:  # told to the trainer, which raises it
         out.put(pickle.dumps(f"{type(error).__name__}: {error}"))
+
+
+def _put(out: multiprocessing.Queue[bytes], data: bytes) -> None:
+    """Wait for a place; end where nobody is there any more to take it."""
+    while True:
+        try:
+            out.put(data, timeout=5)
+            return
+        except queue.Full:
+            parent = multiprocessing.parent_process()
+            if parent is not None and not parent.is_alive():
+                raise SystemExit(1) from None
 
 
 def _plain(batch: Packed) -> dict[str, Any]:
