@@ -168,7 +168,7 @@ def test_generate_refuses_another_domain_before_any_call(asset: Path, tmp_path: 
     done = run("generate", str(workspace), "--pairs", "3", "--json")
     assert done.code == 2
     assert "demonstration model" in done.err
-    assert json.loads(run("stats", str(workspace), "--json").out)["calls"]["made"] == 0
+    assert json.loads(run("stats", str(workspace), "--json").out)["calls"] == 0
 
 
 def test_nobody_named_a_judge(asset: Path, tmp_path: Path) -> None:
