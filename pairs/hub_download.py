@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import importlib
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .hub_layout import Chosen, NoSuchPart, choose_files, is_safe
-from .hub_talk import Refused, Talk, open_api
+from .hub_talk import Refused, Talk, open_api, told
 
 _MOST_ENTRIES = 100_000
 _MOST_CARD = 1 << 20
 _WATCH_S = 0.2
 _SLACK = 1 << 20
+_WAITS_S = (1, 2, 4)
 
 
 def download(job: Mapping[str, Any], talk: Talk) -> dict[str, Any]:
@@ -38,7 +42,6 @@ def download(job: Mapping[str, Any], talk: Talk) -> dict[str, Any]:
     _limit_files(max(sizes.values()) + _SLACK)
     with _watched(folder, chosen, total, talk):
         for path in chosen.paths:
-            talk.step(f"downloading {path}")
             _get(api, where, info.sha, there[path], folder, talk)
     return {
         "commit": str(info.sha),
@@ -70,16 +73,10 @@ def _card(
     entry = there.get("README.md")
     if entry is None or entry.size > _MOST_CARD:
         return {}
-    talk.step("reading the card")
     path = _get(api, where, revision, entry, folder, talk)
-    text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
-    if not text.startswith("---\n"):
-        return {}
-    import yaml  # comes with huggingface_hub
-
     try:
-        card = yaml.safe_load(text[4:].split("\n---", 1)[0])
-    except (yaml.YAMLError, RecursionError, ValueError):
+        card = importlib.import_module("huggingface_hub").metadata_load(path)
+    except Exception:  # YAML that is none, or not UTF-8: files are then chosen by their names
         return {}
     return card if isinstance(card, dict) else {}
 
@@ -91,18 +88,28 @@ def _get(api: Any, where: Mapping[str, str], revision: str, entry: Any, folder: 
     if path.is_file() and _is_whole(path, entry):
         return path
     path.unlink(missing_ok=True)
-    try:
-        api.hf_hub_download(**where, filename=entry.path, revision=revision, local_dir=folder)
-    except Exception as error:
-        if "Consistency check failed" in str(error):
-            raise Refused("checksum", name=entry.path) from None
-        if isinstance(error, OSError) and error.errno == 27:  # EFBIG: more came than the Hub said
-            raise Refused("checksum", name=entry.path) from None
-        raise
+    for wait in (*_WAITS_S, None):
+        talk.step(f"downloading {entry.path}")
+        try:
+            api.hf_hub_download(**where, filename=entry.path, revision=revision, local_dir=folder)
+            break
+        except Exception as error:
+            too_much = isinstance(error, OSError) and error.errno == errno.EFBIG  # more than the Hub said
+            if too_much or "Consistency check failed" in str(error):
+                raise Refused("checksum", name=entry.path) from None
+            if wait is None or not _may_pass(error):
+                raise
+            talk.note(f"{told(error)[1] or type(error).__name__}; again in {wait} s")
+            time.sleep(wait)
     if not _is_whole(path, entry):
         path.unlink(missing_ok=True)
         raise Refused("checksum", name=entry.path)
     return path
+
+
+def _may_pass(error: Exception) -> bool:
+    kind, _, facts = told(error)
+    return kind == "network" or (kind == "status" and (facts["status"] >= 500 or facts["status"] == 408))
 
 
 def _is_whole(path: Path, entry: Any) -> bool:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -126,7 +126,8 @@ def _follow(
     events: queue.Queue[dict[str, Any] | None] = queue.Queue()
     threading.Thread(target=_read, args=(child, events), daemon=True).start()
     until = time.monotonic() + timeout_s
-    step, noted, moved = "starting", "", 0
+    step, moved = "starting", 0
+    noted: list[str] = []
     while True:
         check()
         try:
@@ -140,7 +141,7 @@ def _follow(
             return None
         kind = event.get("event")
         if kind == "step":
-            step, noted, moved = one_line(str(event.get("name")), 120), "", 0
+            step, noted, moved = one_line(str(event.get("name")), 120), [], 0
             until = time.monotonic() + timeout_s
             tell(step, 0, 0)
         elif kind == "progress":
@@ -149,8 +150,9 @@ def _follow(
                 moved, until = done, time.monotonic() + timeout_s
             tell(one_line(str(event.get("name")), 120), done, total)
         elif kind == "note":
-            noted = one_line(str(event.get("text")), 300)
-            note(noted)
+            text = one_line(str(event.get("text")), 200)
+            noted = [*noted[-1:], text]
+            note(text)
         elif kind == "done":
             return event
         elif kind == "error":
@@ -170,8 +172,8 @@ def _read(child: subprocess.Popen[bytes], events: queue.Queue[dict[str, Any] | N
     events.put(None)
 
 
-def _too_late(step: str, noted: str, timeout_s: float) -> HubFailed:
-    said = f"; the last word was: {noted}" if noted else ""
+def _too_late(step: str, noted: Sequence[str], timeout_s: float) -> HubFailed:
+    said = f"; last heard: {'; '.join(noted)}" if noted else ""
     return HubFailed(
         "timeout",
         f"the Hub did not answer within {timeout_s:g} s ({step}){said}",

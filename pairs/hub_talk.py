@@ -7,13 +7,20 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pairsmith.backends.http_errors import hide_keys, server_message
 from pairsmith.backends.text import one_line
 
 _EVERY_S = 0.1
+_NETWORK = frozenset(
+    [
+        *("TransportError", "RequestException", "ConnectionError", "InvalidURL", "TimeoutException"),
+        *("LocalEntryNotFoundError", "OfflineModeIsEnabled"),
+    ]
+)
+"""By name: huggingface_hub's HTTP library is another one from version to version."""
 _QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
 
 
@@ -71,29 +78,40 @@ class Talk:
 
 def told(error: BaseException) -> tuple[str, str, dict[str, Any]]:
     """(kind, message, facts) of whatever huggingface_hub raised: "status", "network", "disk", "bug"."""
-    response = getattr(error, "response", None)
-    if response is not None and isinstance(getattr(response, "status_code", None), int):
-        try:
-            body = bytes(response.content[:10_000])
-        except Exception:  # a body that was not read
-            body = b""
-        facts = {"status": response.status_code, "code": str(response.headers.get("X-Error-Code", ""))[:60]}
-        return "status", server_message(body), facts
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"TransportError", "RequestException", "ConnectionError", "InvalidURL", "TimeoutException"}:
-        return "network", str(error) or type(error).__name__, {}
-    for name in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
-        if name in names:
-            return "network", str(error), {}
+    for one in _causes(error):
+        response = getattr(one, "response", None)
+        if response is not None and isinstance(getattr(response, "status_code", None), int):
+            try:
+                body = bytes(response.content[:10_000])
+            except Exception:  # a body that was not read
+                body = b""
+            code = str(response.headers.get("X-Error-Code", ""))[:60]
+            return "status", server_message(body), {"status": response.status_code, "code": code}
+    for one in reversed(list(_causes(error))):
+        if {kind.__name__ for kind in type(one).__mro__} & _NETWORK:
+            return "network", str(one) or type(one).__name__, {}
     if isinstance(error, OSError):
         return "disk", error.strerror or str(error), {}
     return "bug", f"{type(error).__name__}: {error}", {}
 
 
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it was raised from."""
+    found: BaseException | None = error
+    for _ in range(10):
+        if found is None:
+            return
+        yield found
+        found = found.__cause__
+
+
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status of an error of huggingface_hub; None where there is none."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
+    """The HTTP status of an error of huggingface_hub, or of what it was raised from; None where there is none."""
+    for one in _causes(error):
+        status = getattr(getattr(one, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
 
 
 def open_api(job: Mapping[str, Any]) -> Any:

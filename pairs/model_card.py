@@ -46,7 +46,7 @@ _LIMITS = """\
 def write_model_card(conn: sqlite3.Connection, run: Run, repo: str, files: Sequence[str]) -> str:
     """The card as Markdown with YAML front matter. `files`: the names that lie beside it."""
     title = " ".join((get_meta(conn, "domain") or repo).split())[:200]
-    base = _hub_base(base_of(run))
+    base = public_base(base_of(run))
     style = str(config_of(run).get("prompt_style", "alpaca"))
     parts = [
         _front_matter(title, get_meta(conn, "language") or "en", base),
@@ -74,7 +74,7 @@ def _front_matter(title: str, language: str, base: str | None) -> str:
     return "\n".join([*lines, "---", ""])
 
 
-def _hub_base(base: str) -> str | None:
+def public_base(base: str) -> str | None:
     """The base's name on the Hub; None for a local path, which is nobody's business, and for random weights."""
     if base in _BASES:
         return _BASES[base]
@@ -89,7 +89,7 @@ def _base_said(base: str) -> str:
         return f"random weights ({_plain(base.removeprefix('scratch:'))})"
     if base == "embedded":
         return "the model that ships with Pairsmith"
-    known = _hub_base(base)
+    known = public_base(base)
     return f"`{known}`" if known else "a model of its maker's own"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,14 +21,14 @@ from .hub_access import HubAccess
 from .hub_names import check_repo
 from .hub_process import TIMEOUT_S, HubFailed, Note, Tell, explained, run_job
 from .manifest import NAME as MANIFEST
-from .model_card import write_model_card
+from .model_card import public_base, write_model_card
 from .model_export import export_model
 from .published import sweep
 from .secret_scan import Scan
 from .store.errors import from_os
 from .store.publish import temporary_name
 from .store.workspace import Workspace
-from .training_runs import find_run, tuned_model_of
+from .training_runs import base_of, config_of, find_run, tuned_model_of
 
 _DATASET_STALE = r"data/(train|validation|test)-\d{5}-of-\d{5}\.parquet"
 _MODEL_STALE = r"[^/]+\.gguf"
@@ -147,6 +148,12 @@ def stage_model(
         await export_model(model, target / f"{name}.gguf", "gguf-f16", name, told)
 
     asyncio.run(write())
+    # The export's own notes name the folder on this machine; its manifest is of the notes too, and the Hub has hashes.
+    style = str(config_of(found).get("prompt_style", "alpaca"))
+    base = public_base(base_of(found))
+    notes = {"prompt_style": style, "run": found.uid, **({"base": base} if base else {})}
+    (target / _MODEL_MARK).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8", newline="\n")
+    (target / "MANIFEST.json").unlink(missing_ok=True)
     names = [file.name for file in _files(target)]
     card = workspace.read(lambda conn: write_model_card(conn, found, repo, names))
     (target / "README.md").write_text(card, encoding="utf-8", newline="\n")

@@ -323,3 +323,37 @@ def test_a_token_does_not_go_unencrypted_to_another_machine() -> None:
 def test_offline_is_respected(workspace: Path, hub: Hub) -> None:
     push(workspace, hub, env={"HF_HUB_OFFLINE": "1"}).assert_one_line_error(2, "HF_HUB_OFFLINE")
     assert hub.seen == []
+
+
+async def test_a_tuned_model_is_pushed_with_card_safetensors_and_gguf(tmp_path: Path, hub: Hub) -> None:
+    from .trained import colour_workspace, tiny, train
+
+    home = tmp_path / "home"
+    with colour_workspace(tmp_path, 40) as opened:
+        await train(opened, home, tiny())
+    workspace = tmp_path / "w.pairsmith"
+    done = push(workspace, hub, "--model", "newest", "--json", repo="me/colours")
+    assert done.code == 0, done
+    repo = hub.repos["model", "me/colours"]
+    assert repo.private
+    assert len(repo.commits) == 2
+    files = repo.head.files
+    assert {"README.md", "config.json", "model.safetensors", "colours.gguf", "pairsmith.json"} <= set(files)
+    assert files["colours.gguf"].data[:4] == b"GGUF"
+    card = files["README.md"].data.decode()
+    assert card.startswith("---\n")
+    assert "random weights" in card
+    assert "training loss" in card
+    for file in files.values():
+        assert str(tmp_path).encode() not in file.data
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name, file in files.items():
+        (clone / name).write_bytes(file.data)
+    import transformers
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(clone)
+    assert model.config.n_layer == 2
+    again = push(workspace, hub, "--model", "newest", "--json", repo="me/colours")
+    assert again.json["changed"] is False
+    no_token_in(tmp_path, done.out, done.err)
