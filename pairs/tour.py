@@ -42,7 +42,7 @@ STEPS = (
     Step("generate", "generate", f"make {PAIRS} pairs", "4 Generate: g"),
     Step("judge", "generate", "have them scored", "4 Generate: y"),
     Step("review", "review", f"review {REVIEWED} of them", "5 Review: a accepts, r rejects"),
-    Step("train", "train", "train a small model on them", "6 Train: g"),
+    Step("train", "train", "train a small model on them", "6 Train: a small base (→), then g"),
     Step("evaluate", "evaluate", "measure it against its base", "7 Evaluate: g"),
     Step("export", "export", "write the trained model to a file", "8 Export: m"),
     Step("use", "backends", "let the trained model write", "2 Backends: G on it"),
@@ -92,7 +92,7 @@ async def read_tour(
     home = surroundings.settings.home
     writes, own, written = await asyncio.to_thread(
         lambda: (
-            _can_write(generator),
+            _can_write(generator, surroundings.env),
             is_tuned(generator, home),
             any(Path(file).is_file() for file in files),
         )
@@ -174,14 +174,14 @@ def _has_our_mark(path: Path, _changed: int, _size: int) -> bool:
         return False
 
 
-def _can_write(spec: str) -> bool:
+def _can_write(spec: str, env: Mapping[str, str]) -> bool:
     """Whether the model is more than the default that this copy may lack."""
     if spec != _EMBEDDED:
         return True
     from pairsmith.backends.llama_cpp.catalogue import EMBEDDED, resolve
 
     try:
-        resolve(EMBEDDED, None, {})
+        resolve(EMBEDDED, None, env)
     except NoSuchModel:
         return False
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -121,6 +122,87 @@ def test_the_same_in_tmux(tmp_path: Path) -> None:
         tmux("kill-server")
     with open_workspace(path) as workspace:
         assert verdicts(workspace)[3] == "accepted"
+
+
+COLOUR = re.compile(rb"\x1b\\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9;]*)?m")
+
+
+def test_no_color_takes_every_colour_away_and_leaves_the_text(tmp_path: Path) -> None:
+    git_workspace(tmp_path).close()
+    found = {}
+    for name, env in (("colour", {}), ("plain", {"NO_COLOR": "1"})):
+        home = {"PAIRSMITH_HOME": str(tmp_path), **env}
+        with Terminal([PROGRAM, "review", str(tmp_path / "w.pairsmith")], 100, 30, home) as terminal:
+            terminal.wait("Who changed this line")
+            terminal.quiet()
+            terminal.send("\x11")
+            assert terminal.wait_end() == 0
+            codes = [code for code in COLOUR.findall(bytes(terminal.raw)) if not _is_grey(code)]
+            found[name] = (bool(codes), b"Who changed this line" in bytes(terminal.raw), codes[:3])
+    assert found["colour"][0]
+    assert found["plain"][:2] == (False, True), found
+
+
+def _is_grey(code: bytes) -> bool:
+    """Shades of grey are none: black text on grey still tells what is where."""
+    part = re.search(rb"[34]8;2;(\d+);(\d+);(\d+)", code)
+    return part is not None and len(set(part.groups())) == 1
+
+
+def test_a_pair_is_handed_to_a_real_editor_and_comes_back_with_the_terminal(tmp_path: Path) -> None:
+    git_workspace(tmp_path).close()
+    path, script = tmp_path / "w.pairsmith", tmp_path / "editor"
+    script.write_text(
+        "#!/bin/sh\n"
+        "[ -t 0 ] && [ -t 1 ] || exit 3\n"
+        "printf 'EDITOR HAS THE TERMINAL'\n"
+        "read -r word < /dev/tty\n"
+        'sed "s/git blame file/git blame $word/" "$1" > "$1.new" && cat "$1.new" > "$1" && rm "$1.new"\n'
+    )
+    script.chmod(0o755)
+    env = {"PAIRSMITH_HOME": str(tmp_path), "EDITOR": str(script), "VISUAL": ""}
+    with Terminal([PROGRAM, "review", str(path)], 100, 30, env) as terminal:
+        terminal.wait("Who changed this line")
+        since = terminal.mark()
+        terminal.send("E")
+        terminal.wait("EDITOR HAS THE TERMINAL", since)
+        assert b"\x1b[?1049l" in terminal.raw[since:]  # the application has left the screen
+        since = terminal.mark()
+        terminal.send("-L 1,3 file\n")
+        terminal.wait("git blame -L 1,3 file", since)
+        assert b"\x1b[?1049h" in terminal.raw[since:]
+        since = terminal.mark()
+        terminal.send("a")  # keys are the application's again
+        terminal.wait("u takes it back", since)
+        terminal.send("\x11")
+        assert terminal.wait_end() == 0
+    with open_workspace(path) as workspace:
+        assert verdicts(workspace)[12] == "accepted"
+        texts = workspace.read(
+            lambda conn: conn.execute(
+                "SELECT output, maker FROM version WHERE pair_id = 12 ORDER BY number"
+            ).fetchall()
+        )
+    assert [tuple(row) for row in texts] == [("git blame file", "model"), ("git blame -L 1,3 file", "human")]
+
+
+@pytest.mark.parametrize("editor", ["/nowhere/editor", "false"])
+def test_an_editor_that_fails_changes_nothing_and_the_application_goes_on(
+    tmp_path: Path, editor: str
+) -> None:
+    git_workspace(tmp_path).close()
+    env = {"PAIRSMITH_HOME": str(tmp_path), "EDITOR": editor, "VISUAL": ""}
+    with Terminal([PROGRAM, "review", str(tmp_path / "w.pairsmith")], 100, 30, env) as terminal:
+        terminal.wait("Who changed this line")
+        since = terminal.mark()
+        terminal.send("E")
+        terminal.wait("the editor", since)
+        terminal.quiet()
+        since = terminal.mark()
+        terminal.send("a")
+        terminal.wait("u takes it back", since)
+        terminal.send("\x11")
+        assert terminal.wait_end() == 0
 
 
 def test_nothing_heavy_is_loaded_when_the_first_pair_is_painted(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from pairsmith.backends.llama_cpp.catalogue import EMBEDDED_ELSEWHERE
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.session import Session
@@ -24,6 +26,8 @@ def environment(folder: Path, *servers: NimServer, **more: str) -> dict[str, str
     """Variables that lead to these servers and to nothing of the machine's own; waits are twenty times shorter."""
     env = {"PAIRSMITH_HOME": str(folder / "home"), "HOME": str(folder), "PAIRSMITH_TIME_SCALE": "20"}
     env["OLLAMA_HOST"] = "http://127.0.0.1:9"
+    if EMBEDDED_ELSEWHERE not in os.environ:
+        env[EMBEDDED_ELSEWHERE] = str(folder / "no-embedded.gguf")
     for server in servers:
         env |= server.env
         env.pop("OPENAI_BASE_URL", None)

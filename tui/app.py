@@ -53,6 +53,14 @@ class PairsmithApp(App[int]):
             "ctrl+q", "quit", "quit", show=False, priority=True, id="app.quit", tooltip="Quit; a job pauses"
         ),
         Binding(
+            "ctrl+t",
+            "tour",
+            "tour",
+            show=False,
+            id="app.tour",
+            tooltip="The guided tour: how far, and what next",
+        ),
+        Binding(
             "ctrl+z", "suspend_process", show=False, id="app.suspend", tooltip="To the shell; fg comes back"
         ),
     ]
@@ -145,11 +153,12 @@ class PairsmithApp(App[int]):
     async def look_again(self) -> None:
         """Read who writes and judges and what other processes do, and paint line 1 where that changed."""
         session = self.session
-        before = session.generator, session.judge, session.job
+        before = session.generator, session.judge, session.job, session.embedded, session.tour
         await session.read_makers()
+        await session.read_tour()
         if session.job is None or "process" in session.job.name:
             session.job = await session.read_foreign_job()
-        if (session.generator, session.judge, session.job) != before:
+        if (session.generator, session.judge, session.job, session.embedded, session.tour) != before:
             self.show_session()
 
     def show_job(self, job: JobLine | None) -> None:
@@ -187,6 +196,7 @@ class PairsmithApp(App[int]):
         self.session.job = None
         self.session.news.clear()
         await self.session.read_makers()
+        await self.session.read_tour()
         for place in PLACES:
             if place.id != here:
                 await self.remove_mode(place.id)
@@ -195,6 +205,28 @@ class PairsmithApp(App[int]):
             await old.aclose()
         self._remember()
         self.show_session()
+
+    async def on_unmount(self) -> None:
+        """Downloads end with the application; what has arrived is kept."""
+        self.pulls.give_up_all()
+
+    def action_tour(self) -> None:
+        """Show the guided tour, or put it away."""
+        from .screens.tour import TourScreen
+
+        screen = self.screen
+        if isinstance(screen, TourScreen):
+            screen.dismiss(None)
+        elif self.session.opening is None:
+            begin(self, self._tour, group="tour")
+
+    async def _tour(self) -> None:
+        from .screens.tour import show_tour
+
+        try:
+            await show_tour(self)
+        except (PairsmithError, OSError) as error:
+            self.notify(str(error), severity="error")
 
     async def action_quit(self) -> None:
         """Leave; a job is paused first, and asking twice does not wait for its calls in flight."""
@@ -243,6 +275,7 @@ class PairsmithApp(App[int]):
         place = place_named(getattr(screen, "PLACE", ""))
         lines = keys_of(screen)
         lines.append((" ".join(place.key for place in PLACES), "Go to a place"))
+        lines.append(("ctrl+t", "The guided tour: how far it is, and what comes next"))
         lines.append(("ctrl+p", "Find any action by name"))
         self.push_screen(KeysScreen(place.name if place else "this screen", lines))
 
@@ -266,6 +299,11 @@ class PairsmithApp(App[int]):
         for command in super().get_system_commands(screen):
             if command.title not in ("Keys", "Screenshot", "Maximize", "Minimize"):
                 yield command
+        yield SystemCommand(
+            "Guided tour",
+            "Eight steps, from fifty pairs to a model of your own",
+            lambda: self.call_later(self.action_tour),
+        )
         yield SystemCommand("Keys", "Every key of this place", lambda: self.call_later(self.action_keys))
 
     def notify(

@@ -264,11 +264,13 @@ class Jobs:
         workspace = _workspace(session)
         await asyncio.to_thread(importlib.import_module, "pairsmith.pairs.judge_job")
         from pairsmith.pairs.judge_job import JudgeJob, JudgeOptions
-        from pairsmith.pairs.surroundings import read_surroundings
+        from pairsmith.pairs.surroundings import default_judge, read_surroundings
 
         around = await asyncio.to_thread(read_surroundings, session.env, workspace)
-        self._open_doors(workspace, around.settings, around.user.generator, around.user.judge)
-        job = JudgeJob(workspace, around.settings, JudgeOptions(judge=around.user.judge), doors=self._doors)
+        judge = await asyncio.to_thread(default_judge, workspace, around)
+        self._open_doors(workspace, around.settings, around.user.generator, judge)
+        options = JudgeOptions(judge=judge)
+        job = JudgeJob(workspace, around.settings, options, doors=self._doors)
         await self._consume(job.control, job.events())
 
     async def _watched(self, make: Callable[[], Awaitable[Watched]]) -> None:
@@ -339,7 +341,8 @@ class Jobs:
             state.judge_failed += event.reason is not None
             state.note_kept(event.done)
         elif isinstance(event, Notice):
-            state.tell(event.kind, event.text)
+            if event.kind != "demonstration":  # Generate says it above everything else, with its own keys
+                state.tell(event.kind, event.text)
         elif isinstance(event, Ended):
             state.run_id, state.state, state.reason = event.run_id, event.state, event.reason
             state.ledger = event.ledger or state.ledger

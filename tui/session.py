@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pairsmith.pairs.store.driver import sqlite3
     from pairsmith.pairs.store.workspace import Workspace
     from pairsmith.pairs.surroundings import Surroundings
+    from pairsmith.pairs.tour import Tour
 
 DEFAULT_GENERATOR = "llama-cpp:embedded"
 """What `pairs.doors` falls back to, repeated because importing that module loads every backend's address rules."""
@@ -38,9 +39,15 @@ class Session:
     workspace: Workspace | None = None
     generator: str = DEFAULT_GENERATOR
     judge: str | None = None
+    domain: str = ""
+    """What the open workspace is about."""
     job: JobLine | None = None
     news: set[str] = field(default_factory=set)
     """Ids of places where something happened since they were last looked at."""
+    embedded: bool | None = None
+    """Whether this copy ships with the demonstration model; None: not looked yet."""
+    tour: Tour | None = None
+    """The guided tour of the open workspace, while it is on."""
     opening: Path | None = None
     """The workspace that is being opened while the first frame is on the screen already."""
 
@@ -54,11 +61,23 @@ class Session:
         from pairsmith.pairs.user_settings import read_user_settings
 
         user = await asyncio.to_thread(read_user_settings, self.env)
-        generator, judge = None, None
+        if self.embedded is None:
+            self.embedded = await asyncio.to_thread(_has_embedded, self.env)
+        generator, judge, self.domain = None, None, ""
         if self.workspace is not None:
-            generator, judge = await self.workspace.aread(_makers)
+            generator, judge, self.domain = await self.workspace.aread(_makers)
         self.generator = generator or user.generator or DEFAULT_GENERATOR
         self.judge = judge or user.judge
+
+    async def read_tour(self) -> None:
+        """Learn how far the guided tour is, by what is in the workspace; None where it is not on."""
+        from pairsmith.pairs.tour import is_on, read_tour
+
+        workspace = self.workspace
+        if workspace is None or not await workspace.aread(is_on):
+            self.tour = None
+            return
+        self.tour = await read_tour(workspace, self.generator, self.judge, await self.surroundings())
 
     async def surroundings(self) -> Surroundings:
         """Environment, user's defaults and how backends are talked to from this workspace; read on a thread."""
@@ -84,7 +103,18 @@ class Session:
         return JobLine(f"{holder.kind} (process {holder.pid})")
 
 
-def _makers(conn: sqlite3.Connection) -> tuple[str | None, str | None]:
+def _has_embedded(env: Mapping[str, str]) -> bool:
+    from pairsmith.backends.errors import NoSuchModel
+    from pairsmith.backends.llama_cpp.catalogue import EMBEDDED, resolve
+
+    try:
+        resolve(EMBEDDED, None, env)
+    except NoSuchModel:
+        return False
+    return True
+
+
+def _makers(conn: sqlite3.Connection) -> tuple[str | None, str | None, str]:
     from pairsmith.pairs.store.meta import get_meta
 
-    return get_meta(conn, "generator"), get_meta(conn, "judge")
+    return get_meta(conn, "generator"), get_meta(conn, "judge"), get_meta(conn, "domain") or ""

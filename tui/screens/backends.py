@@ -22,6 +22,7 @@ from ..working import begin
 from .ask import FormScreen, Text, Values
 from .backends_rows import ORDER, backend_entries, detail_rows
 from .base import PlaceScreen
+from .demonstration import note_rows
 
 if TYPE_CHECKING:
     from pairsmith.pairs.backend_checks import Offered
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PAINT_S = 0.25
 TEST_PROMPT = "Say in one sentence what a good answer is."
 TEST_TOKENS = 200
+WAY_OUT = "G on a model below chooses a real one, d downloads one"
 _START = "enter: does it answer? · t sends it a prompt of yours · G lets it write, J lets it judge"
 
 
@@ -49,7 +51,8 @@ class BackendsScreen(PlaceScreen):
         Binding("G", "take('generator')", "generator", id="backends.generator", tooltip="Let this model write"),
         Binding("J", "take('judge')", "judge", id="backends.judge", tooltip="Let this model judge"),
         Binding("p", "pull", "pull", id="backends.pull", tooltip="Let Ollama bring a model"),
-        Binding("x", "give_up", "give up", show=False, id="backends.give_up", tooltip="Give the pull here up"),
+        Binding("d", "get", "get", id="backends.get", tooltip="Download a small model from the Hugging Face Hub"),
+        Binding("x", "give_up", "give up", show=False, id="backends.give_up", tooltip="Give up what is coming here"),
         Binding("o", "server", "server", id="backends.server", tooltip="The address that openai:MODEL means"),
         Binding("K", "key", "API key", id="backends.key", tooltip="Keep a key for NVIDIA NIM in the keyring"),
         Binding("r", "look", "look again", id="backends.look", tooltip="Look again at what is there"),
@@ -67,6 +70,7 @@ class BackendsScreen(PlaceScreen):
         self._said: dict[str, tuple[str, str]] = {}
         self._painted = -1
         self._done: set[str] = set()
+        self._wanted: str | None = None
 
     def body(self) -> Iterable[Widget]:
         """The list, and what was answered last."""
@@ -96,6 +100,8 @@ class BackendsScreen(PlaceScreen):
         """Paint who writes and judges."""
         super().on_screen_resume()
         self.call_after_refresh(self.paint)
+        if self.offered:  # a model may have been written or brought meanwhile
+            begin(self, self._ask_one, "llama-cpp", group="llama-cpp")
 
     def on_resize(self) -> None:
         """Draw for the new size."""
@@ -111,10 +117,10 @@ class BackendsScreen(PlaceScreen):
         pulls = self._app.pulls
         if pulls.version != self._painted:
             self._painted = pulls.version
-            done = {pull.model for pull in pulls.all.values() if pull.done}
-            if done - self._done:
-                self._done = done
-                begin(self, self._ask_one, "ollama", group="ollama")
+            done = {pull.model: pull.backend for pull in pulls.all.values() if pull.done}
+            for name in {done[model] for model in done.keys() - self._done}:
+                begin(self, self._ask_one, name, group=name)
+            self._done = set(done)
             if self.is_current:
                 self.paint()
 
@@ -125,7 +131,13 @@ class BackendsScreen(PlaceScreen):
             return
         session = self.session
         pulls = self._app.pulls.all.values()
-        self.list.show_entries(backend_entries(self.offered, pulls, session.generator, session.judge, width))
+        notes = note_rows(session, width - 4, WAY_OUT)
+        self.list.show_entries(
+            backend_entries(self.offered, pulls, session.generator, session.judge, width, notes)
+        )
+        if self._wanted is not None and self._wanted in {entry.id for entry in self.list.entries}:
+            self.list.go_to(self._wanted)
+            self._wanted = None
         self._paint_detail()
 
     def _paint_detail(self) -> None:
@@ -153,6 +165,11 @@ class BackendsScreen(PlaceScreen):
         """BACKEND:MODEL under the cursor; None on another line."""
         kind, _, rest = (self.list.current or "").partition(":")
         return rest if kind == "model" else None
+
+    def go_to_model(self, spec: str) -> None:
+        """Put the cursor on a model, now or once it is known."""
+        self._wanted = f"model:{spec}"
+        self.list.go_to(self._wanted)
 
     def say(self, entry: str, heading: str, text: str) -> None:
         """Keep what an entry answered."""
@@ -303,6 +320,12 @@ class BackendsScreen(PlaceScreen):
 
         fields = [Text("model", "model", "", "such as llama3.2:1b (ollama.com/library lists them)")]
         self.app.push_screen(FormScreen("Which model shall Ollama bring?", fields, do))
+
+    def action_get(self) -> None:
+        """Ask which model to download."""
+        from .get_model import get_model_form
+
+        self.app.push_screen(get_model_form(self._app))
 
     def action_give_up(self) -> None:
         """Give the pull under the cursor up."""

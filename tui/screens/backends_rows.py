@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..text import fill, line, wrap
@@ -22,18 +22,25 @@ TITLES = {"llama-cpp": "llama.cpp", "ollama": "Ollama", "nim": "NVIDIA NIM", "op
 
 
 def backend_entries(
-    offered: Mapping[str, Offered], pulls: Iterable[Pull], generator: str, judge: str | None, width: int
+    offered: Mapping[str, Offered],
+    pulls: Iterable[Pull],
+    generator: str,
+    judge: str | None,
+    width: int,
+    notes: Sequence[Row] = (),
 ) -> list[Entry]:
-    """Every backend, reached or not. The present generator and judge stand first and are marked."""
+    """Every backend, reached or not. The present generator and judge stand first and are marked; then `notes`."""
     width -= 4
     found = [_present("generator", generator, width), _present("judge", judge, width)]
-    pulling = [_pull(pull, width) for pull in pulls]
+    found += [Entry(f"note-{number}", (row,), pickable=False) for number, row in enumerate(notes)]
+    pulling: dict[str, list[Entry]] = {}
+    for pull in pulls:
+        pulling.setdefault(pull.backend, []).append(_pull(pull, width))
     for name in ORDER:
         found.append(Entry(f"gap-{name}", ((),), pickable=False))
         known = offered.get(name)
         found.append(_backend(name, known, width))
-        if name == "ollama":
-            found += pulling
+        found += pulling.get(name, [])
         for model in known.models if known is not None else ():
             found.append(_model(name, model, generator, judge, width))
     return found

@@ -10,7 +10,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from ..session import Session
-from ..widgets.bars import WIDE, KeyBar, PlacesBar, TopBar
+from ..widgets.bars import WIDE, KeyBar, PlacesBar, TopBar, TourBar
 
 if TYPE_CHECKING:
     from ..app import PairsmithApp
@@ -31,6 +31,7 @@ class PlaceScreen(Screen[None]):
         yield TopBar()
         yield PlacesBar(self.PLACE)
         yield from self.body()
+        yield TourBar()
         yield KeyBar()
 
     def body(self) -> Iterable[Widget]:
@@ -46,6 +47,8 @@ class PlaceScreen(Screen[None]):
         """Paint lines 1 and 2 again after the session changed."""
         for bar in (*self.query(TopBar), *self.query(PlacesBar)):
             bar.refresh()
+        for strip in self.query(TourBar):
+            strip.show_tour()
 
     def on_screen_resume(self) -> None:
         """News of a place that is looked at are no news."""

@@ -68,6 +68,7 @@ class ExportScreen(PlaceScreen):
     BINDINGS = [  # noqa: RUF012 - Textual's own declaration
         Binding("g", "write", "write", id="export.write", tooltip="Write the file"),
         Binding("p", "push", "push", id="export.push", tooltip="Upload pairs, or a model, to the Hugging Face Hub"),
+        Binding("m", "model", "model", id="export.model", tooltip="Write a trained model to a GGUF file, and use it"),
         Binding("enter", "change", "change", id="export.change", tooltip="Type a value, or take the next one"),
         Binding("left,h", "turn(-1)", "choose", key_display="←/→", id="export.back", tooltip="The choice before"),
         Binding("right,l", "turn(1)", "choose on", show=False, id="export.on", tooltip="The next choice"),
@@ -277,6 +278,18 @@ class ExportScreen(PlaceScreen):
     def action_push(self) -> None:
         """Upload to the Hub."""
         begin(self, self._push, group="push")
+
+    def action_model(self) -> None:
+        """Write a trained model to a file."""
+        begin(self, self._model, group="write")
+
+    async def _model(self) -> None:
+        from .tuned import tuned_form
+
+        try:
+            self.app.push_screen(await tuned_form(self._app))
+        except (PairsmithError, BackendError) as error:
+            self.notify(str(error), severity="error")
 
     async def _write(self) -> None:
         workspace, target = self.session.workspace, self.target

@@ -18,8 +18,10 @@ from ..widgets.lines import Lines, Row, plain
 from ..working import begin
 from .ask import FormScreen, Text, Values, whole_number
 from .base import PlaceScreen
+from .demonstration import may_judge, note_rows
 from .generate_rows import SPACE, generate_rows
 from .generate_view import Fresh, View, read_fresh, view_of_job, view_of_last_run
+from .method import Way, may_begin, method_form
 from .planning import estimate_lines, limits_form, said_estimate
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class GenerateScreen(PlaceScreen):
         Binding("J", "model('judge')", "judge", id="generate.judge",
                 tooltip="Choose who judges, from the next call on"),
         Binding("n", "number", "number", id="generate.number", tooltip="How many pairs, and which ones count"),
+        Binding("M", "method", "method", id="generate.method",
+                tooltip="How the next run finds instructions: by topics, or Self-Instruct from seed tasks"),
+        Binding("s", "seeds", "seeds", id="generate.seeds", tooltip="The seed tasks that Self-Instruct starts from"),
         Binding("m", "limits", "limits", id="generate.limits",
                 tooltip="Most calls, tokens, money and time of one start"),
         Binding("y", "score", "score", id="generate.score",
@@ -56,6 +61,7 @@ class GenerateScreen(PlaceScreen):
         self._painted = self._read = -1
         self._empty: list[Row] = []
         self.plan = RunPlan()
+        self._way: Way | None = None
 
     def body(self) -> Iterable[Widget]:
         """One area of lines."""
@@ -78,6 +84,12 @@ class GenerateScreen(PlaceScreen):
     def on_resize(self) -> None:
         """Draw for the new size."""
         self.call_after_refresh(self.paint)
+
+    def show_session(self) -> None:
+        """Who writes and judges is told above the numbers."""
+        super().show_session()
+        if self.is_mounted:
+            self.paint()
 
     @property
     def text(self) -> str:
@@ -103,9 +115,15 @@ class GenerateScreen(PlaceScreen):
         self._painted = jobs.state.version if jobs.state is not None else -1
         view = view_of_job(jobs, self._fresh) or self._starting() or self._stored
         if view is None:
-            area.show_rows(self._empty)
+            notes = self._notes(width)
+            area.show_rows([*notes, *([SPACE] if notes else []), *self._empty])
         else:
-            area.show_rows(generate_rows(view, width, height, self.session.judge))
+            notes = self._notes(width)
+            area.show_rows([*notes, *generate_rows(view, width, height - len(notes), self.session.judge)])
+
+    def _notes(self, width: int) -> list[Row]:
+        """What must be known whatever is shown below: that the demonstration model is at work."""
+        return note_rows(self.session, width)
 
     def _starting(self) -> View | None:
         """A job that has no numbers yet, told over those of the run before."""
@@ -151,7 +169,7 @@ class GenerateScreen(PlaceScreen):
         if workspace is None:
             return
         try:
-            self.plan = await workspace.aread(read_plan)
+            self.plan, self._way = await workspace.aread(lambda conn: (read_plan(conn), Way.read(conn)))
             self._stored = await view_of_last_run(workspace)
             if self._stored is None:
                 self._empty = await self._empty_rows()
@@ -165,7 +183,16 @@ class GenerateScreen(PlaceScreen):
             (Piece(" No pair was generated here yet.", "strong"),),
             SPACE,
             (Piece("  g  ", "accent"), Piece(f"generates {self.plan.pairs:,} pairs")),
-            (Piece("  n  ", "accent"), Piece("another number")),
+            (
+                Piece("  n  ", "accent"),
+                Piece("another number      "),
+                Piece("s  ", "accent"),
+                Piece("seed tasks"),
+            ),
+            (
+                Piece("  M  ", "accent"),
+                Piece(f"method: {self._way.said(self.plan) if self._way is not None else '…'}"),
+            ),
             (
                 Piece("  G  ", "accent"),
                 Piece("another generator   "),
@@ -195,6 +222,8 @@ class GenerateScreen(PlaceScreen):
         try:
             self.plan = await workspace.aread(read_plan)
             last = await view_of_last_run(workspace)
+            if not await may_begin(self._app, self.plan):
+                return
         except PairsmithError as error:
             self.notify(str(error), severity="error")
             return
@@ -244,6 +273,8 @@ class GenerateScreen(PlaceScreen):
             if self._app.jobs.running:
                 return "A job is under way: P stops it"
             assert self.session.workspace is not None
+            if (await self.session.workspace.aread(Way.read)).lacks_seeds(plan):
+                return "Self-Instruct starts from seed tasks, and there are none: esc, then s adds some"
             await self.session.workspace.awrite(lambda conn: write_plan(conn, plan))
             self.plan = plan
             self._app.jobs.start_generate(plan)
@@ -273,19 +304,30 @@ class GenerateScreen(PlaceScreen):
             parse_expression(where)
         return replace(self.plan, pairs=whole_number(values["pairs"], "The number of pairs"), where=where)
 
+    async def _keep(self, plan: RunPlan) -> None:
+        assert self.session.workspace is not None
+        await self.session.workspace.awrite(lambda conn: write_plan(conn, plan))
+        self.plan = plan
+        await self._read_stored()
+
     def action_limits(self) -> None:
         """Ask for limits."""
+        self.app.push_screen(limits_form(self.plan, self._keep))
 
-        async def keep(plan: RunPlan) -> None:
-            assert self.session.workspace is not None
-            await self.session.workspace.awrite(lambda conn: write_plan(conn, plan))
-            self.plan = plan
+    def action_method(self) -> None:
+        """Ask how the next run finds instructions."""
+        if self._way is not None:
+            self.app.push_screen(method_form(self.session, self.plan, self._way, self._keep))
 
-        self.app.push_screen(limits_form(self.plan, keep))
+    def action_seeds(self) -> None:
+        """Look at the seed tasks."""
+        from .seeds import SeedsScreen
+
+        self.app.push_screen(SeedsScreen("generate"))
 
     def action_score(self) -> None:
         """Judge what is not scored."""
-        if self.session.judge is None:
+        if self.session.judge is None and not may_judge(self.session):
             self.notify("There is no judge: J chooses one", severity="warning")
         elif self._app.jobs.running:
             self.notify("A job is under way: P stops it", severity="warning")

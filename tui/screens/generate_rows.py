@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from ..text import cut, fill, line
+from ..text import cut, fill, line, wrap
 from ..widgets.bars import WIDE
 from ..widgets.line import Piece
 from ..widgets.lines import Row
@@ -43,7 +43,8 @@ def generate_rows(view: View, width: int, height: int, judge: str | None) -> lis
     if width >= WIDE:
         left = min(90, max(58, width - 66))
         topics = _topics(view.topics, left - 2, max(4, height - 18))
-        middle = _beside(topics, _losses(view.ledger, width - left - 1), left)
+        losses = _losses(view.ledger, width - left - 1, max(6, height - 20))
+        middle = _beside(topics, losses, left)
         middle += [_diversity(view), _yield(view)]
     else:
         room = max(3, height - len(head) - 9)
@@ -61,15 +62,14 @@ def _head(view: View, width: int) -> list[Row]:
     end = f"  {share:>5}   {left:<18}"
     first = f" asked {ledger.asked:,}   kept {ledger.kept:,}  "
     meter = bar(ledger.kept, ledger.asked, max(5, width - len(first) - len(end) - 1))
-    status = Piece(
-        f" {line(view.status, width - 2)}", {True: "good", False: "bad", None: "accent"}[view.good]
-    )
+    style = {True: "good", False: "bad", None: "accent"}[view.good]
+    status: list[Row] = [(Piece(f" {text}", style),) for text in wrap(view.status, width - 2, 600)[:3]]
     now = " · ".join(_now(view)) or _idle(view)
     return [
         (Piece(first, "strong"), Piece(meter, "accent"), Piece(end)),
         (Piece(" now   ", "quiet"), Piece(line(now, width - 8))),
         (Piece(" rate  ", "quiet"), Piece(cut("   ".join(_rates(view, width)), width - 8))),
-        (status,),
+        *status,
     ]
 
 
@@ -158,22 +158,44 @@ def _named(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{line(name, 40)} {count:,}" for name, count in counts.items())
 
 
-def _losses(ledger: Ledger, width: int) -> list[Row]:
+def _losses(ledger: Ledger, width: int, most: int) -> list[Row]:
     rows: list[Row] = [(Piece("where the rest went", "quiet"),)]
-    for name, count in losses_of(ledger)[:6]:
+    named = losses_of(ledger)
+    wanted = max((cell_len(name) for name, _ in named), default=0)
+    room = max(12, min(max(22, wanted), width - 20))
+    for name, count in named[:most]:
         end = "  y retries" if name == "judge failed" else ""
         rows.append(
-            (Piece(f"{fill(line(name, 22), 23)}"), Piece(f"{count:>6,}", "strong"), Piece(end, "accent"))
+            (
+                Piece(f"{fill(line(name, room), room + 1)}"),
+                Piece(f"{count:>6,}", "strong"),
+                Piece(end, "accent"),
+            )
         )
+    rest = named[most:]
+    if rest:
+        others = f"{len(rest)} other reasons"
+        rows.append((Piece(fill(others, room + 1)), Piece(f"{sum(n for _, n in rest):>6,}", "strong")))
     if len(rows) == 1:
         rows.append((Piece("nothing is lost yet", "quiet"),))
+    refined = refined_said(ledger)
+    rows += [(Piece(cut(refined, width)),)] if refined else []
     return [*rows, (Piece(cut(candidates_sum(ledger), width)),), (Piece(cut(calls_sum(ledger), width)),)]
 
 
+def refined_said(ledger: Ledger) -> str:
+    """What became of instructions that were rewritten; empty where none was."""
+    kept, refused = ledger.refined_kept, ledger.refined_refused
+    return f"rewritten {kept + refused:,} = {kept:,} kept + {refused:,} refused" if kept or refused else ""
+
+
 def _losses_short(ledger: Ledger, width: int) -> list[Row]:
-    said = " · ".join(f"{line(name, 30)} {count:,}" for name, count in losses_of(ledger)) or "nothing yet"
+    named = [f"{line(name, 45)} {count:,}" for name, count in losses_of(ledger)]
+    refined = refined_said(ledger)
+    said = wrap(" · ".join([*named, *([refined] if refined else [])]) or "nothing yet", width - 8)[:3]
     return [
-        (Piece(" lost  ", "quiet"), Piece(cut(said, width - 8))),
+        (Piece(" lost  ", "quiet"), Piece(said[0])),
+        *((Piece("       "), Piece(text)) for text in said[1:]),
         (Piece("       "), Piece(cut(candidates_sum(ledger), width - 8), "quiet")),
     ]
 

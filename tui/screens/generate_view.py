@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.live import Doing, Newest, calls_in_flight, newest_pairs
 
+from .demonstration import in_the_application
+
 if TYPE_CHECKING:
     from pairsmith.backends.pacing import PacerState
     from pairsmith.pairs.ledger import Ledger
@@ -89,7 +91,7 @@ def status_of(jobs: Jobs, state: JobState) -> tuple[str, bool | None]:
             state.state, "▶ running"
         ), True
     if state.problem:
-        return f"✗ {state.problem} · g goes on, G another generator", False
+        return f"✗ {in_the_application(state.problem)} · g goes on, G another generator", False
     return ended_status(state.state, state.reason)
 
 

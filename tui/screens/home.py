@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..app import PairsmithApp
 
 READ_S = 2.0
+PULL_S = 0.25
 
 
 class HomeScreen(PlaceScreen):
@@ -47,6 +48,15 @@ class HomeScreen(PlaceScreen):
             "K", "key", "API key", id="home.key", tooltip="Keep a key for NVIDIA NIM in the system's keyring"
         ),
         Binding("r", "look", "look again", id="home.look", tooltip="Look again at what this machine offers"),
+        Binding(
+            "d",
+            "get",
+            "get a model",
+            show=False,
+            id="home.get",
+            tooltip="Download a small model from the Hub",
+        ),
+        Binding("t", "app.tour", "tour", show=False, id="home.tour", tooltip="The guided tour"),
         Binding("q", "app.quit", "quit", id="home.quit", tooltip="Quit; a job pauses"),
         Binding("j,down", "move(1)", "next", show=False, id="home.next", tooltip="The next line"),
         Binding("k,up", "move(-1)", "previous", show=False, id="home.previous", tooltip="The line before"),
@@ -57,6 +67,8 @@ class HomeScreen(PlaceScreen):
     def __init__(self) -> None:
         super().__init__()
         self._known = Known()
+        self._painted = 0
+        self._brought: set[str] = set()
 
     def body(self) -> Iterable[Widget]:
         """One list."""
@@ -75,6 +87,7 @@ class HomeScreen(PlaceScreen):
         """Paint what is known without looking; look afterwards."""
         self.call_after_refresh(self._after_first_frame)
         self.set_interval(READ_S, self._read_soon)
+        self.set_interval(PULL_S, self._tick)
 
     def on_screen_resume(self) -> None:
         """The workspace may be another one."""
@@ -94,11 +107,24 @@ class HomeScreen(PlaceScreen):
     def paint(self) -> None:
         """Paint the list."""
         width = self.list.size.width
+        self._known.pull = self._app.pulls.under_way
         if width:
             self.list.show_entries(entries_of(self._known, self.session, width))
 
     def _after_first_frame(self) -> None:
         self.look()
+
+    def _tick(self) -> None:
+        pulls = self._app.pulls
+        if pulls.version == self._painted:
+            return
+        self._painted = pulls.version
+        brought = {pull.model for pull in pulls.all.values() if pull.done}
+        if brought - self._brought:
+            self._brought = brought
+            self.look()
+        elif self.is_current:
+            self.paint()
 
     def _read_soon(self) -> None:
         if self.is_current and self.session.workspace is not None and self.session.job is not None:
@@ -159,6 +185,7 @@ class HomeScreen(PlaceScreen):
 
         async def writer() -> None:
             self._known.writer = await find_generator(settings)
+            self._known.looked = True
             self.paint()
 
         await asyncio.gather(
@@ -186,7 +213,9 @@ class HomeScreen(PlaceScreen):
             self._app.call_later(self._app.action_place, rest)
         elif kind == "recent":
             begin(self, self._open, Path(rest), group="open")
-        elif kind in ("new", "open", "import", "try"):
+        elif kind == "tour":
+            self._app.action_tour()
+        elif kind in ("new", "open", "import", "try", "get"):
             getattr(self, f"action_{kind}")()
 
     async def _open(self, path: Path) -> None:
@@ -224,6 +253,12 @@ class HomeScreen(PlaceScreen):
         from .home_ways import key_form
 
         self.app.push_screen(key_form(self._app, self.look))
+
+    def action_get(self) -> None:
+        """Download a model."""
+        from .get_model import get_model_form
+
+        self.app.push_screen(get_model_form(self._app))
 
     def action_try(self) -> None:
         """A demonstration with a model of this machine."""

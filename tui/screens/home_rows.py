@@ -14,17 +14,21 @@ from pairsmith.pairs.store.stats import count_verdicts
 
 from ..places import place_named
 from ..recent import Recent
+from ..session import DEFAULT_GENERATOR
 from ..text import cut, fill, line
 from ..widgets.line import Piece
-from ..widgets.meters import ago
+from ..widgets.meters import ago, size
 from ..widgets.pick_list import Entry, Row
+from .demonstration import note_rows
 
 if TYPE_CHECKING:
     from pairsmith.pairs.findings import Finding
 
+    from ..pulls import Pull
     from ..session import Session
 
 NAME = 16
+TOUR = "eight steps, from 50 pairs to a small model of your own"
 _MACHINE = (("ollama", "ollama"), ("llama-cpp", "llama.cpp"), ("nim", "NVIDIA NIM"), ("processor", "processor"),
             ("GPU", "GPU"))  # fmt: skip
 
@@ -77,6 +81,10 @@ class Known:
     machine: dict[str, Finding] = field(default_factory=dict)
     writer: str | None = None
     """A model of this machine for a quick look."""
+    looked: bool = False
+    """Whether `writer` is known to be all there is."""
+    pull: Pull | None = None
+    """A model on its way here."""
 
 
 def entries_of(known: Known, session: Session, width: int) -> list[Entry]:
@@ -89,8 +97,9 @@ def entries_of(known: Known, session: Session, width: int) -> list[Entry]:
         ]
         found += _first_ways(known, width)
     else:
-        found = [*_present(known.standing, session, width), _gap("a"), *_next(known.standing, session, width)]
-        found += [_gap("b"), *_other_ways(width)]
+        found = [*_present(known.standing, session, width), *_notes(session, width), _gap("a")]
+        found += _next(known.standing, session, width)
+        found += [_gap("b"), *_other_ways(known, session, width)]
     here = session.path.absolute() if session.path else None
     others = [recent for recent in known.recent if recent.path != here]
     if others:
@@ -121,21 +130,47 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def _first_ways(known: Known, width: int) -> list[Entry]:
     found = []
-    if known.writer is not None:
+    if known.writer == DEFAULT_GENERATOR:
+        text = (
+            "a demonstration model is built in: 50 pairs about Git in a minute, offline, free. Good for seeing how"
+            " all this works."
+        )
+        found.append(_way("try", "Try it now", text, width))
+    elif known.writer is not None:
         text = (
             f"{line(known.writer, 60)} is on this machine: 20 pairs about Git, offline, free. Good for seeing how"
             " all this works."
         )
         found.append(_way("try", "Try it now", text, width))
-    return [
-        *found,
-        _way("new", "Start for real", "type what your data should be about", width),
-        _way("open", "Open", "a .pairsmith file, or import JSON, JSONL", width),
-    ]
+    elif known.looked:
+        found.append(_get_way(known, width))
+    found.append(_way("tour", "Guided tour", TOUR, width))
+    found.append(_way("new", "Start for real", "type what your data should be about", width))
+    found.append(_way("open", "Open", "a .pairsmith file, or import JSON, JSONL", width))
+    if known.writer == DEFAULT_GENERATOR:
+        found.append(_get_way(known, width))
+    return found
 
 
-def _other_ways(width: int) -> list[Entry]:
+def _get_way(known: Known, width: int) -> Entry:
+    """A model to download; while one is on its way, how far it is."""
+    pull = known.pull
+    if pull is not None and not pull.over:
+        numbers = f"{size(pull.completed) or '0 B'} of {size(pull.total)}" if pull.total else "asking the Hub"
+        text = f"{line(pull.model, 40)} is on its way: {numbers}{f' ({pull.status})' if pull.status else ''}"
+        return _way("place:backends", "Get a model", text, width)
+    return _way("get", "Get a model", "download a small one that runs here, from 0.4 GB", width)
+
+
+def _other_ways(known: Known, session: Session, width: int) -> list[Entry]:
+    tour = session.tour
+    text = TOUR
+    if tour is not None:
+        step = tour.present
+        text = f"step {tour.number} of {len(tour.steps)}: {step.title}" if step else "all steps are done"
     return [
+        _way("tour", "Guided tour", text, width),
+        _get_way(known, width),
         _way("import", "Import", "take pairs from a file into this workspace", width),
         _way("new", "New", "another workspace", width),
         _way("open", "Open", "another .pairsmith file", width),
@@ -159,6 +194,11 @@ def _present(standing: Standing | None, session: Session, width: int) -> list[En
         Entry("present", ((Piece(name, "strong"), Piece("   "), Piece(about)),), pickable=False),
         _said("numbers", cut(numbers, width + 2)),
     ]
+
+
+def _notes(session: Session, width: int) -> list[Entry]:
+    """That the demonstration model is at work, and the way out."""
+    return [Entry(f"note-{n}", (row,), pickable=False) for n, row in enumerate(note_rows(session, width))]
 
 
 def _next(standing: Standing | None, session: Session, width: int) -> list[Entry]:

@@ -13,6 +13,7 @@ from pairsmith.backends.text import one_line
 from pairsmith.pairs.errors import PairsmithError, UsageError
 
 from ..places import place_named
+from ..session import DEFAULT_GENERATOR
 from ..working import begin
 from .ask import AskYes, Choice, FormScreen, Text, Values
 from .progress import ProgressScreen
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pairsmith.pairs.hub_access import HubAccess
     from pairsmith.pairs.hub_names import HubSource
     from pairsmith.pairs.importing import FileImport
+    from pairsmith.pairs.recipe_tables import Recipe
     from pairsmith.pairs.store.workspace import Workspace
 
     from ..app import PairsmithApp
@@ -30,9 +32,13 @@ _RECIPES = (
     ("english", "English"),
     ("chinese", "Chinese"),
     ("nim-reference", "reference pipeline, English (NVIDIA NIM, remote)"),
+    ("self-instruct", "Self-Instruct from seed tasks, English"),
+    ("self-instruct-code", "Self-Instruct for programming, English"),
+    ("self-instruct-chinese", "Self-Instruct from seed tasks, Chinese"),
 )
 DEMO_DOMAIN = "Git commands in plain language"
 DEMO_PAIRS = 20
+EMBEDDED_PAIRS = 50
 
 
 def new_form(app: PairsmithApp) -> FormScreen:
@@ -43,7 +49,9 @@ def new_form(app: PairsmithApp) -> FormScreen:
             return "Say in a sentence what your data should be about"
         path = named(values["file"], values["domain"])
         recipe = values["own"].strip() or values["recipe"]
-        await make(app, path, values["domain"].strip(), recipe, local_only=values["local"] == "yes")
+        made = await make(app, path, values["domain"].strip(), recipe, local_only=values["local"] == "yes")
+        # Only once this form is closed: it lies over the place that is here now.
+        app.call_later(go_on, app, made)
         return None
 
     fields: list[Text | Choice] = [
@@ -70,8 +78,8 @@ def named(file: str, domain: str) -> Path:
     return path if path.suffix else path.with_name(path.name + SUFFIX)
 
 
-async def make(app: PairsmithApp, path: Path, domain: str, recipe_name: str, *, local_only: bool) -> None:
-    """Make a workspace, open it, go on with its topics. Raises PairsmithError."""
+async def make(app: PairsmithApp, path: Path, domain: str, recipe_name: str, *, local_only: bool) -> Recipe:
+    """Make a workspace and open it; its recipe. Raises PairsmithError."""
     from pairsmith.pairs.making import make_workspace
     from pairsmith.pairs.recipes import load_recipe
 
@@ -83,7 +91,17 @@ async def make(app: PairsmithApp, path: Path, domain: str, recipe_name: str, *, 
     await app.use(made.workspace)
     for text in made.refused:
         app.notify(text, severity="warning")
-    if place_named("topics") is not None:
+    return recipe
+
+
+async def go_on(app: PairsmithApp, recipe: Recipe) -> None:
+    """To what comes first in a new workspace: its seed tasks, or its topics."""
+    if recipe.method == "self-instruct":
+        from .seeds import SeedsScreen
+
+        await app.action_place("generate")
+        app.push_screen(SeedsScreen("generate"))
+    elif place_named("topics") is not None:
         await app.action_place("topics")
 
 
@@ -129,7 +147,7 @@ async def _import_anew(app: PairsmithApp, path: Path) -> None:
     ):
         return
     try:
-        await make(app, target, f"The data of {path.name}", "english", local_only=False)
+        await go_on(app, await make(app, target, f"The data of {path.name}", "english", local_only=False))
     except (PairsmithError, OSError) as error:
         app.notify(str(error), severity="error")
         return
@@ -259,7 +277,9 @@ async def try_it(app: PairsmithApp, writer: str) -> None:
     from pairsmith.pairs.store.meta import set_meta
 
     settings = (await app.session.surroundings()).settings
-    path = _free(Path.cwd(), "git-demo")
+    path = free_path(Path.cwd(), "git-demo")
+    embedded = writer == DEFAULT_GENERATOR
+    plan = RunPlan(EMBEDDED_PAIRS if embedded else DEMO_PAIRS)
 
     def prepare() -> Workspace:
         workspace = make_workspace(
@@ -268,17 +288,20 @@ async def try_it(app: PairsmithApp, writer: str) -> None:
 
         def fill(conn: object) -> None:
             set_meta(conn, "generator", writer)  # type: ignore[arg-type]
-            write_plan(conn, RunPlan(DEMO_PAIRS))  # type: ignore[arg-type]
+            if embedded:
+                set_meta(conn, "judge", writer)  # type: ignore[arg-type]
+            write_plan(conn, plan)  # type: ignore[arg-type]
 
         workspace.write(fill)
         return workspace
 
     await app.use(await asyncio.to_thread(prepare))
-    app.jobs.start_generate(RunPlan(DEMO_PAIRS))
+    app.jobs.start_generate(plan)
     await app.action_place("generate")
 
 
-def _free(folder: Path, name: str) -> Path:
+def free_path(folder: Path, name: str) -> Path:
+    """A workspace's path that is not taken. Raises UsageError."""
     for number in range(1, 1000):
         path = folder / (f"{name}{SUFFIX}" if number == 1 else f"{name}-{number}{SUFFIX}")
         if not path.exists():

@@ -26,7 +26,7 @@ async def said_estimate(session: Session, plan: RunPlan) -> str:
 
     assert session.workspace is not None
     around = await session.surroundings()
-    found = await asyncio.to_thread(estimate_run, session.workspace, around, plan.pairs)
+    found = await asyncio.to_thread(estimate_run, session.workspace, around, plan.pairs, method=plan.method)
     return f"{estimate_text(found)} limits: {limits_text(plan.limits)}"
 
 

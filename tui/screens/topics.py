@@ -27,12 +27,21 @@ from pairsmith.pairs.store.topics import (
 from ..text import line
 from ..widgets.line import Piece, spread
 from ..widgets.lines import Lines, Row, plain
-from ..widgets.pick_list import Entry, PickList
+from ..widgets.pick_list import PickList
 from ..working import begin
 from .ask import AskYes, FormScreen, Text, Values, whole_number
 from .base import PlaceScreen
+from .method import POOL, Way, may_begin, method_form
 from .planning import estimate_lines, limits_form, limits_text, said_estimate
-from .topics_rows import Shares, moved_share, shares_of, step_of, topic_entries
+from .topics_rows import (
+    Shares,
+    empty_entries,
+    moved_share,
+    shares_of,
+    step_of,
+    topic_entries,
+    workspace_domain,
+)
 from .topics_suggest import suggest_form, usual_quota
 
 if TYPE_CHECKING:
@@ -62,6 +71,10 @@ class TopicsScreen(PlaceScreen):
         Binding("s", "suggest", "suggest", id="topics.suggest", tooltip="Let the generator suggest more topics"),
         Binding("g", "generate", "generate", id="topics.generate", tooltip="Start the run that is described below"),
         Binding("m", "limits", "limits", show=False, id="topics.limits", tooltip="Most calls, tokens, money and time"),
+        Binding("M", "method", "method", show=False, id="topics.method",
+                tooltip="How the next run finds instructions: by topics, or Self-Instruct from seed tasks"),
+        Binding("S", "seeds", "seeds", show=False, id="topics.seeds",
+                tooltip="The seed tasks that Self-Instruct starts from"),
         Binding("space", "fold", "fold", show=False, id="topics.fold", tooltip="Hide or show what is below a topic"),
         Binding("u", "undo(True)", "undo", show=False, id="topics.undo", tooltip="Take the last act back"),
         Binding("U", "undo(False)", "redo", show=False, id="topics.redo", tooltip="Do again what was undone"),
@@ -81,6 +94,7 @@ class TopicsScreen(PlaceScreen):
         self._pending: dict[int, int] | None = None
         self._kept_at = 0
         self._domain = ""
+        self._way: Way | None = None
         self._asking = False
 
     def body(self) -> Iterable[Widget]:
@@ -133,7 +147,9 @@ class TopicsScreen(PlaceScreen):
             return
         try:
             self.topics, self.plan = await workspace.aread(lambda conn: (list_topics(conn), read_plan(conn)))
-            self._domain = await workspace.aread(workspace_domain)
+            self._domain, self._way = await workspace.aread(
+                lambda conn: (workspace_domain(conn), Way.read(conn))
+            )
         except PairsmithError as error:
             self.notify(str(error), severity="error")
             return
@@ -164,12 +180,26 @@ class TopicsScreen(PlaceScreen):
         planned = self.shares.planned if self.topics else self.plan.pairs
         numbers = f"asked {self._asked:,} · planned {planned:,} "
         domain = line(self._domain, max(10, width - len(numbers) - 3))
-        head.show_rows([tuple(spread(width, [Piece(f" {domain}", "strong")], [Piece(numbers, "quiet")])), ()])
+        head.show_rows(
+            [
+                tuple(spread(width, [Piece(f" {domain}", "strong")], [Piece(numbers, "quiet")])),
+                self._way_row(width),
+            ]
+        )
         if self.topics:
             self.tree_list.show_entries(topic_entries(self.topics, self.shares, self._folded, width))
         else:
             self.tree_list.show_entries(empty_entries())
         price.show_rows(self._price_rows(width))
+
+    def _way_row(self, width: int) -> Row:
+        """Said only where the next run does not go by these topics."""
+        if self._way is None or self._way.of(self.plan) != POOL:
+            return ()
+        said = (
+            f" The next run does not go by topics: {self._way.said(self.plan)} (M changes it, S shows them)"
+        )
+        return (Piece(line(said, width - 1), "accent"),)
 
     def _price_rows(self, width: int) -> list[Row]:
         rows: list[Row] = [
@@ -312,6 +342,21 @@ class TopicsScreen(PlaceScreen):
 
         self.app.push_screen(limits_form(self.plan, keep))
 
+    def action_method(self) -> None:
+        """Ask how the next run finds instructions."""
+
+        async def keep(plan: RunPlan) -> None:
+            await self._write(lambda conn: write_plan(conn, plan))
+
+        if self._way is not None:
+            self.app.push_screen(method_form(self.session, self.plan, self._way, keep))
+
+    def action_seeds(self) -> None:
+        """Look at the seed tasks."""
+        from .seeds import SeedsScreen
+
+        self.app.push_screen(SeedsScreen("topics"))
+
     def action_suggest(self) -> None:
         """Ask the generator for more topics."""
         self.app.push_screen(suggest_form(self))
@@ -326,6 +371,12 @@ class TopicsScreen(PlaceScreen):
             return
         if self._pending is not None:
             await self._keep()
+        try:
+            if not await may_begin(self.application, self.plan):
+                return
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+            return
         self.application.jobs.start_generate(self.plan)
         await self.application.action_place("generate")
 
@@ -358,21 +409,3 @@ class TopicsScreen(PlaceScreen):
             raise
         finally:
             await self.read()
-
-
-def workspace_domain(conn: sqlite3.Connection) -> str:
-    """What the workspace is about."""
-    from pairsmith.pairs.store.meta import get_meta
-
-    return get_meta(conn, "domain") or ""
-
-
-def empty_entries() -> list[Entry]:
-    """What stands in the place of a tree."""
-    rows = [
-        ((Piece("No topics yet.", "strong"),), ()),
-        ((Piece("s  ", "accent"), Piece("the generator suggests some")),),
-        ((Piece("+  ", "accent"), Piece("you name one")),),
-        ((Piece("g  ", "accent"), Piece("generate does both: topics are suggested first")),),
-    ]
-    return [Entry(f"empty-{n}", entry, pickable=False) for n, entry in enumerate(rows)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pairsmith.pairs.quota import share
+from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.topics import Topic
 
 from ..text import fill, line
@@ -86,3 +87,21 @@ def topic_entries(topics: Sequence[Topic], shares: Shares, folded: frozenset[int
             )
         )
     return found
+
+
+def workspace_domain(conn: sqlite3.Connection) -> str:
+    """What the workspace is about."""
+    from pairsmith.pairs.store.meta import get_meta
+
+    return get_meta(conn, "domain") or ""
+
+
+def empty_entries() -> list[Entry]:
+    """What stands in the place of a tree."""
+    rows = [
+        ((Piece("No topics yet.", "strong"),), ()),
+        ((Piece("s  ", "accent"), Piece("the generator suggests some")),),
+        ((Piece("+  ", "accent"), Piece("you name one")),),
+        ((Piece("g  ", "accent"), Piece("generate does both: topics are suggested first")),),
+    ]
+    return [Entry(f"empty-{n}", entry, pickable=False) for n, entry in enumerate(rows)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pairsmith.backends.errors import BackendError
@@ -50,6 +51,12 @@ class TrainLook(JobPlace):
     @property
     def _training(self) -> bool:
         return self._app.jobs.running and self._watch is not None
+
+    def choose_base(self, base: str) -> None:
+        """Take another base, and look ahead again; a training that was begun keeps its own."""
+        if not self._training:
+            self.chosen = replace(self.chosen, base=base)
+            self._look()
 
     def on_screen_suspend(self) -> None:
         """Nobody waits for an estimate any more."""

@@ -86,6 +86,39 @@ class PlacesBar(Line):
         return found
 
 
+class TourBar(Line):
+    """The strip of the guided tour over the last line: which step, what to press, how far. Not there without a tour."""
+
+    DEFAULT_CSS = "TourBar { height: 1; display: none; } TourBar.-on { display: block; }"
+
+    def on_mount(self) -> None:
+        """There or not."""
+        self.show_tour()
+
+    def show_tour(self) -> None:
+        """Show how far the tour is now."""
+        self.set_class(cast("PairsmithApp", self.app).session.tour is not None, "-on")
+        self.refresh()
+
+    def pieces(self, width: int) -> Sequence[Piece]:
+        """One sentence; a click shows all steps."""
+        tour = cast("PairsmithApp", self.app).session.tour
+        if tour is None:
+            return ()
+        end = " ctrl+t shows all "
+        step = tour.present
+        if step is None:
+            text = f" Tour: all {len(tour.steps)} steps are done "
+            return [Piece(line(text, width - len(end)), "here", "app.tour"), Piece(end, "quiet", "app.tour")]
+        head = f" Tour {tour.number}/{len(tour.steps)}: "
+        said = f"{step.title} · {step.how}"
+        room = width - len(head)
+        if tour.said:
+            said = f"{step.title} ({tour.said}) · {step.how}"
+        rest = [Piece(end, "quiet", "app.tour")] if len(said) + len(end) <= room else []
+        return [Piece(head, "here", "app.tour"), Piece(line(said, room), "accent", "app.tour"), *rest]
+
+
 class KeyBar(Line):
     """The last line: the keys that matter here. A notice takes its place for a few seconds."""
 

@@ -1,0 +1,353 @@
+"""Seed tasks, the human-written instructions from which Self-Instruct starts: write, change, import, take away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from textual.binding import Binding
+from textual.widget import Widget
+
+from pairsmith.backends.text import one_line
+from pairsmith.pairs.errors import PairsmithError
+from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
+from pairsmith.pairs.store.driver import sqlite3
+from pairsmith.pairs.store.seed_tasks import (
+    SeedTask,
+    StoredSeedTask,
+    change_seed_task,
+    import_seed_tasks,
+    list_seed_tasks,
+    remove_seed_task,
+    write_seed_task,
+)
+
+from ..text import cut, fill, line, wrap
+from ..widgets.line import Piece
+from ..widgets.lines import Lines, Row, plain
+from ..widgets.pick_list import Entry, PickList
+from ..working import begin
+from .ask import FormScreen, Text, Values
+from .base import PlaceScreen
+from .edit_seed import EditSeedScreen
+from .method import Way, method_form
+
+if TYPE_CHECKING:
+    from ..app import PairsmithApp
+
+SHOWN = 1000
+"""Entries in the list; / finds others."""
+_Rows = list[Row]
+_EMPTY = (
+    ("a  ", "write one by hand: an instruction, and an example of its answer"),
+    ("i  ", "import a file: the paper's seed_tasks.jsonl, or one instruction on each line"),
+    ("esc", "back"),
+)
+
+
+class SeedsScreen(PlaceScreen):
+    """See the module. It lies over the place that it was opened from."""
+
+    CSS = """
+    SeedsScreen #head { height: 2; margin: 1 0 0 0; }
+    SeedsScreen #detail { height: 7; }
+    SeedsScreen.wide #detail { height: 14; }
+    """
+    BINDINGS = [  # noqa: RUF012 - Textual's own declaration
+        Binding("a,plus", "add", "add", id="seeds.add", tooltip="Write a seed task by hand"),
+        Binding("enter,e", "edit", "edit", key_display="enter", id="seeds.edit", tooltip="Change this one"),
+        Binding("x", "remove", "delete", id="seeds.remove", tooltip="Take this one out of the pool; u brings it back"),
+        Binding("i", "import", "import", id="seeds.import",
+                tooltip="Add those of a file: seed_tasks.jsonl, or one instruction on each line"),
+        Binding("slash", "find", "find", key_display="/", id="seeds.find", tooltip="Only those with these words"),
+        Binding("u", "undo(True)", "undo", id="seeds.undo", tooltip="Take the last act back"),
+        Binding("U", "undo(False)", "redo", show=False, id="seeds.redo", tooltip="Do again what was undone"),
+        Binding("M", "method", "method", id="seeds.method", tooltip="How the next run finds instructions"),
+        Binding("escape,q", "leave", "back", key_display="esc", id="seeds.leave", tooltip="Back to where one was"),
+        Binding("j,down", "move(1)", "next", show=False, id="seeds.next", tooltip="The next one"),
+        Binding("k,up", "move(-1)", "previous", show=False, id="seeds.previous", tooltip="The one before"),
+        Binding("pagedown", "move(10)", "on", show=False, id="seeds.on", tooltip="Ten on"),
+        Binding("pageup", "move(-10)", "up", show=False, id="seeds.up", tooltip="Ten back"),
+    ]  # fmt: skip
+
+    def __init__(self, place: str = "generate") -> None:
+        super().__init__()
+        self.PLACE = place  # type: ignore[misc]
+        self.seeds: Sequence[StoredSeedTask] = ()
+        self.words = ""
+        self.plan = RunPlan()
+        self._way: Way | None = None
+
+    def body(self) -> Iterable[Widget]:
+        """Numbers, the list, the task under the cursor."""
+        yield Lines(id="head")
+        yield PickList(id="all")
+        yield Lines(id="detail")
+
+    @property
+    def _app(self) -> PairsmithApp:
+        return cast("PairsmithApp", self.app)
+
+    @property
+    def list(self) -> PickList:
+        """The list."""
+        return self.query_one("#all", PickList)
+
+    @property
+    def text(self) -> str:
+        """What is on the screen, for tests."""
+        head, detail = (plain(self.query_one(name, Lines).rows) for name in ("#head", "#detail"))
+        return "\n".join([head, self.list.text, detail])
+
+    @property
+    def current(self) -> StoredSeedTask | None:
+        """The one under the cursor."""
+        here = self.list.current
+        return next((seed for seed in self.seeds if str(seed.id) == here), None)
+
+    @property
+    def found(self) -> Sequence[StoredSeedTask]:
+        """Those with the words that were looked for."""
+        words = self.words.casefold().split()
+        return [
+            seed for seed in self.seeds if all(word in seed.task.instruction.casefold() for word in words)
+        ]
+
+    def on_screen_resume(self) -> None:
+        """Others may have changed them."""
+        super().on_screen_resume()
+        begin(self, self.read, group="read")
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self.call_after_refresh(self.paint)
+
+    async def read(self) -> None:
+        """Read all of them."""
+        workspace = self.session.workspace
+        if workspace is None:
+            return
+
+        def look(conn: sqlite3.Connection) -> tuple[Sequence[StoredSeedTask], RunPlan, Way]:
+            return list_seed_tasks(conn), read_plan(conn), Way.read(conn)
+
+        try:
+            self.seeds, self.plan, self._way = await workspace.aread(look)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+        self.paint()
+
+    def paint(self) -> None:
+        """Paint all three."""
+        head = self.query_one("#head", Lines)
+        width = head.size.width
+        if not width:
+            return
+        head.show_rows(self._head_rows(width))
+        found = self.found
+        if found:
+            entries = [_entry(seed, width) for seed in found[:SHOWN]]
+            if len(found) > SHOWN:
+                more = f" and {len(found) - SHOWN:,} more: / finds them"
+                entries.append(Entry("more", ((Piece(more, "quiet"),),), pickable=False))
+        elif self.seeds:
+            entries = [Entry("none", ((Piece("None has these words: / looks for others", "quiet"),),), False)]
+        else:
+            rows = [Entry("empty", ((Piece("No seed task yet.", "strong"),), ()), pickable=False)]
+            entries = rows + [
+                Entry(key, ((Piece(f"  {key}  ", "accent"), Piece(cut(text, width - 12))),), pickable=False)
+                for key, text in _EMPTY
+            ]
+        self.list.show_entries(entries)
+        self._paint_detail()
+
+    def _head_rows(self, width: int) -> _Rows:
+        kinds = sum(seed.task.is_classification for seed in self.seeds)
+        count = f" {len(self.seeds):,} seed task{'' if len(self.seeds) == 1 else 's'}"
+        said = f"{count}, {kinds:,} of them classifications" if kinds else count
+        if self.words:
+            said += f" · {len(self.found):,} with “{line(self.words, 30)}”"
+        way = self._way.said(self.plan).partition(" · ")[0] if self._way is not None else "…"
+        note = (
+            ""
+            if self._way is None or self._way.of(self.plan) == "self-instruct"
+            else " · M takes self-instruct"
+        )
+        return [
+            (Piece(cut(said, width - 1), "strong"),),
+            (Piece(cut(f" next run: {way}{note}", width - 1), "quiet"),),
+        ]
+
+    def _paint_detail(self) -> None:
+        area = self.query_one("#detail", Lines)
+        width, height = area.size
+        if not width:
+            return
+        rows: _Rows = [(Piece("─" * width, "quiet"),)]
+        seed = self.current
+        if seed is not None:
+            task = seed.task
+            rows += [(Piece(f" {text}", "strong"),) for text in wrap(task.instruction, width - 2, 4000)[:3]]
+            for instance in task.instances[:1]:
+                for name, text in (("input", instance.input), ("output", instance.output)):
+                    lines = wrap(text, width - 10, 4000) if text else []
+                    rows += [
+                        (Piece(f" {name if not number else '':<8}", "quiet"), Piece(part))
+                        for number, part in enumerate(lines[: max(1, (height - 4) // 2)])
+                    ]
+            rows.append((Piece(f" {line(_about(task), width - 2)}", "quiet"),))
+        area.show_rows(rows[:height])
+
+    def on_pick_list_moved(self, event: PickList.Moved) -> None:
+        """Another one, another text."""
+        event.stop()
+        self._paint_detail()
+
+    def on_pick_list_picked(self, event: PickList.Picked) -> None:
+        """A second click changes it."""
+        event.stop()
+        if event.twice:
+            self.action_edit()
+
+    def action_move(self, steps: int) -> None:
+        """Move the cursor."""
+        self.list.move(steps)
+
+    def action_leave(self) -> None:
+        """Back."""
+        self.dismiss()
+
+    def action_add(self) -> None:
+        """Write one."""
+
+        def written(task: SeedTask | None) -> None:
+            if task is not None:
+                begin(self, self._write, lambda conn: write_seed_task(conn, task), group="write")
+
+        self.app.push_screen(EditSeedScreen(), written)
+
+    def action_edit(self) -> None:
+        """Change one."""
+        seed = self.current
+        if seed is None:
+            self.notify("a writes one, i imports a file")
+            return
+        if not EditSeedScreen.can_hold(seed.task):
+            self.notify(
+                "This one is too long to edit here: change it in the file, and import it", severity="warning"
+            )
+            return
+
+        def written(task: SeedTask | None) -> None:
+            if task is not None:
+                begin(self, self._write, lambda conn: change_seed_task(conn, seed.id, task), group="write")
+
+        self.app.push_screen(EditSeedScreen(seed.task), written)
+
+    def action_remove(self) -> None:
+        """Take one away."""
+        seed = self.current
+        if seed is not None:
+            begin(self, self._remove, seed, group="write")
+
+    async def _remove(self, seed: StoredSeedTask) -> None:
+        if await self._write(lambda conn: remove_seed_task(conn, seed.id)):
+            self.notify(f"Took out: {line(seed.task.instruction, 40)} · u brings it back")
+
+    async def _write(self, work: Callable[[sqlite3.Connection], object]) -> bool:
+        """Write, show what is there now; whether it worked."""
+        workspace = self.session.workspace
+        assert workspace is not None
+        try:
+            done = await workspace.awrite(work)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+            return False
+        await self.read()
+        if isinstance(done, int):
+            self.list.go_to(str(done))
+        return True
+
+    def action_import(self) -> None:
+        """Ask for a file."""
+
+        async def do(values: Values) -> str | None:
+            from pairsmith.pairs.seed_tasks import read_seed_tasks
+
+            if not values["file"].strip():
+                return "Type the path of a file"
+            path = Path(values["file"].strip()).expanduser()
+            tasks = await asyncio.to_thread(read_seed_tasks, path)
+            workspace = self.session.workspace
+            assert workspace is not None
+            source = one_line(path.name, 60)
+            added = await workspace.awrite(lambda conn: import_seed_tasks(conn, tasks, source))
+            begin(self, self._told, len(added), len(tasks) - len(added), group="told")
+            return None
+
+        hint = "the paper's seed_tasks.jsonl, or one instruction on each line"
+        self.app.push_screen(FormScreen("Import seed tasks", [Text("file", "file", "", hint)], do))
+
+    async def _told(self, added: int, known: int) -> None:
+        await self.read()
+        there = f"; {known:,} were there already" if known else ""
+        undo = " · u takes them back" if added else ""
+        self.notify(f"Added {added:,} seed task{'' if added == 1 else 's'}{there}{undo}")
+
+    def action_find(self) -> None:
+        """Ask for words."""
+
+        async def do(values: Values) -> str | None:
+            self.words = values["words"].strip()
+            self.paint()
+            return None
+
+        self.app.push_screen(
+            FormScreen("Find seed tasks", [Text("words", "words", self.words, "empty: all of them")], do)
+        )
+
+    def action_method(self) -> None:
+        """Ask how the next run finds instructions."""
+        if self._way is None:
+            return
+
+        async def keep(plan: RunPlan) -> None:
+            await self._write(lambda conn: write_plan(conn, plan))
+
+        self.app.push_screen(method_form(self.session, self.plan, self._way, keep))
+
+    def action_undo(self, back: bool) -> None:
+        """Undo or redo the last act of the workspace."""
+        begin(self, self._undo, back, group="write")
+
+    async def _undo(self, back: bool) -> None:
+        from pairsmith.pairs.store.journal import redo, undo
+
+        workspace = self.session.workspace
+        assert workspace is not None
+        try:
+            entry = await workspace.awrite(undo if back else redo)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+            return
+        none = "Nothing to undo" if back else "Nothing to redo"
+        self.notify(none if entry is None else f"{'Undone' if back else 'Done again'}: {entry.label}")
+        await self.read()
+
+
+def _entry(seed: StoredSeedTask, width: int) -> Entry:
+    task = seed.task
+    marks = "label" if task.is_classification else ""
+    marks += "" if task.instances else " no example"
+    end = f"{marks.strip():>17} "
+    text = fill(line(task.instruction, max(8, width - 10 - len(end))), max(8, width - 10 - len(end)))
+    return Entry(str(seed.id), ((Piece(f"{seed.id:>5} ", "quiet"), Piece(text), Piece(end, "quiet")),))
+
+
+def _about(task: SeedTask) -> str:
+    parts = ["classification"] if task.is_classification else []
+    parts += [f"{len(task.instances):,} examples"] if len(task.instances) > 1 else []
+    parts += ["no example"] if not task.instances else []
+    return " · ".join([*parts, f"from {task.source}"])
