@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairsmith.pairs.chosen_pairs import VerdictChoice
 from pairsmith.pairs.training_settings import EMBEDDED, SCRATCH, SIZES, TrainSettings, canonical_base
+from pairsmith.pairs.training_settings import settings_of as settings_of
 
 from ..text import line
 from ..widgets.meters import amount
@@ -67,18 +68,6 @@ def start_settings(run: Run | None) -> TrainSettings:
     return settings_of(run) if run is not None else TrainSettings(SIZES[0], config=dict(DEFAULTS))
 
 
-def settings_of(run: Run) -> TrainSettings:
-    """The settings that a run was started with."""
-    stored = run.settings
-    return TrainSettings(
-        str(stored["base"]),
-        stored.get("verdict", "not-rejected"),
-        stored.get("where"),
-        dict(stored.get("config") or {}),
-        int(stored.get("processes", 1)),
-    )
-
-
 def form_settings(
     chosen: TrainSettings, device: str, devices: Sequence[Mapping[str, Any]] | None
 ) -> list[Setting]:
@@ -124,11 +113,25 @@ def device_said(device: str, devices: Sequence[Mapping[str, Any]] | None) -> str
     return device
 
 
+def has_embedded() -> bool:
+    """Whether this copy ships with the demonstration model."""
+    from pairsmith.backends.errors import NoSuchModel
+    from pairsmith.backends.llama_cpp.catalogue import EMBEDDED as NAME
+    from pairsmith.backends.llama_cpp.catalogue import resolve
+
+    try:
+        resolve(NAME, None, {})
+    except NoSuchModel:
+        return False
+    return True
+
+
 def turned(chosen: TrainSettings, name: str, steps: int) -> TrainSettings | None:
     """The settings with the next choice on a line; None where it has none."""
     if name == "base":
-        at = BASES.index(chosen.base) if chosen.base in BASES else -1
-        return replace(chosen, base=BASES[(at + steps) % len(BASES)])
+        bases = BASES if has_embedded() else tuple(base for base in BASES if base != EMBEDDED)
+        at = bases.index(chosen.base) if chosen.base in bases else -1
+        return replace(chosen, base=bases[(at + steps) % len(bases)])
     if name == "verdict":
         names = [verdict for verdict, _ in VERDICTS]
         return replace(chosen, verdict=names[(names.index(chosen.verdict) + steps) % len(names)])
