@@ -98,6 +98,16 @@ def test_pushing_again_sends_nothing_and_makes_no_commit(workspace: Path, hub: H
     assert len(hub.repos["dataset", "me/git"].commits) == 2
 
 
+def test_a_large_file_goes_in_parts(workspace: Path, hub: Hub) -> None:
+    hub.part_size = 1000
+    done = push(workspace, hub, "--json")
+    assert done.code == 0, done
+    data = hub.repos["dataset", "me/git"].data(TRAIN)
+    assert len(data) > 3000
+    assert done.json["sent"] == len(data)
+    assert hub.count("PUT /store") > 3
+
+
 def test_splits_come_and_go_with_their_files(workspace: Path, hub: Hub) -> None:
     done = push(workspace, hub, "--split", "--json")
     assert done.code == 0, done

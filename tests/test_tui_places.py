@@ -83,6 +83,7 @@ FOOTER = {
     },
     "export": {
         "write": "✓ 10 pairs",
+        "push": "Push to the Hugging Face Hub",
         "model": "no model is trained yet",
         "change": "‹ alpaca ›",
         "choose": "‹ hf ›",

@@ -58,7 +58,7 @@ async def test_public_is_asked_a_second_time(tmp_path: Path, hub: Hub) -> None:
             await pilot.press("p")
             await until_shown(pilot, "Push to the Hugging Face Hub")
             await type_text(pilot, "me/git")
-            await pilot.press("down", "down", "right", "enter")
+            await pilot.press("down", "down", "down", "right", "enter")
             await until_shown(pilot, "Let everybody read it?", 60)
             assert hub.seen == []
             await pilot.press(answer)

@@ -153,6 +153,9 @@ class Hub:
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
         self.everything_public = False
+        self.part_size: int | None = None
+        """Where set, larger files are uploaded in parts of this size."""
+        self.parts: dict[str, dict[int, bytes]] = {}
         self.lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -356,7 +359,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return _json({"errors": [], "warnings": []})
         if path.startswith("/store/"):
             return self._store(path.removeprefix("/store/"))
-        if match := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)\.git/info/lfs/(objects/batch|verify)", path):
+        if match := re.fullmatch(
+            r"/(datasets/)?([^/]+/[^/]+)\.git/info/lfs/(objects/batch|verify|complete)", path
+        ):
             return self._lfs("dataset" if match[1] else "model", match[2], match[3])
         if match := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             return self._resolve("dataset" if match[1] else "model", match[2], match[3], match[4])
@@ -461,6 +466,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         repo, hub = self._repo(kind, name), self.server.hub
         self._writer(repo.name.partition("/")[0])
         asked = json.loads(self.body)
+        if verb == "complete":
+            return self._complete(asked)
         if verb == "verify":
             if len(hub.store.get(asked["oid"], b"")) != asked["size"]:
                 raise _Refused(400, "the upload is not complete")
@@ -474,12 +481,37 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 verify = {
                     "href": f"{hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}.git/info/lfs/verify"
                 }
+                if hub.part_size is not None and size > hub.part_size:
+                    prefix = "datasets/" if kind == "dataset" else ""
+                    upload = {
+                        "href": f"{hub.url}/{prefix}{name}.git/info/lfs/complete",
+                        "header": self._parts(oid, size),
+                    }
                 found["actions"] = {"upload": upload, "verify": {**verify, "header": {}}}
             objects.append(found)
         return _json({"transfer": "basic", "objects": objects})
 
+    def _parts(self, oid: str, size: int) -> dict[str, str]:
+        hub = self.server.hub
+        assert hub.part_size is not None
+        count = -(-size // hub.part_size)
+        urls = {str(n): f"{hub.cdn}/store/{oid}?part={n}&signature=secret" for n in range(1, count + 1)}
+        return {"chunk_size": str(hub.part_size), **urls}
+
+    def _complete(self, asked: dict[str, Any]) -> _Answer:
+        hub = self.server.hub
+        parts = hub.parts.get(asked["oid"], {})
+        data = b"".join(parts[number] for number in sorted(parts))
+        if hashlib.sha256(data).hexdigest() != asked["oid"] or len(asked["parts"]) != len(parts):
+            raise _Refused(400, "BadDigest: the parts do not make that file")
+        hub.store[asked["oid"]] = data
+        return _json({})
+
     def _store(self, oid: str) -> _Answer:
         hub = self.server.hub
+        if self.command == "PUT" and "part" in self.query:
+            hub.parts.setdefault(oid, {})[int(self.query["part"][0])] = self.body
+            return _Answer(200, b"", {"ETag": f'"{hashlib.md5(self.body).hexdigest()}"'})
         if self.command == "PUT":
             if hashlib.sha256(self.body).hexdigest() != oid:
                 raise _Refused(400, "BadDigest: what came has another checksum")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,8 @@ async def push_form(app: PairsmithApp, chosen: ExportSettings, show: Show) -> Fo
         repo = check_repo(values["repo"].strip())
         surroundings = await app.session.surroundings()
         access = await asyncio.to_thread(find_access, surroundings.env, local_only=workspace.local_only)
-        begin(app, _push, app, repo, values["what"], values["seen"] == "public", chosen, access, show)
+        pairs = replace(chosen, split=values["split"] == "three")
+        begin(app, _push, app, repo, values["what"], values["seen"] == "public", pairs, access, show)
         return None
 
     fields: list[Text | Choice] = [
@@ -58,6 +60,12 @@ async def push_form(app: PairsmithApp, chosen: ExportSettings, show: Show) -> Fo
                 ("dataset", "the pairs that are chosen here"),
                 *((str(run.id), f"the model of training run {run.id}") for run in done),
             ],
+        ),
+        Choice(
+            "split",
+            "splits",
+            (("train", "train alone"), ("three", "train, validation and test, as the workspace splits them")),
+            "three" if chosen.split else "train",
         ),
         Choice("seen", "readable by", (("private", "nobody but you"), ("public", "everybody"))),
     ]
