@@ -258,7 +258,7 @@ def run(
     )
     if trainer.steps is None or trainer.step < trainer.steps:
         trainer.train(steps, minutes)
-    size = publish(folder, trainer.model, trainer.words)
+    size = publish(folder, trainer.model.shape, trainer.model.tensors, trainer.words)
     tell({"event": "done", "step": trainer.step, "minutes": round(trainer.elapsed / 60, 1), "bytes": size})
     return trainer
 
