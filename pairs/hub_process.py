@@ -125,7 +125,8 @@ def _follow(
     """Its result; None where it ended without one."""
     events: queue.Queue[dict[str, Any] | None] = queue.Queue()
     threading.Thread(target=_read, args=(child, events), daemon=True).start()
-    until = time.monotonic() + timeout_s
+    # The start is not the Hub's: a busy machine may take long for it.
+    until = time.monotonic() + max(timeout_s, TIMEOUT_S)
     step, moved = "starting", 0
     noted: list[str] = []
     while True:

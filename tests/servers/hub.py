@@ -357,11 +357,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._create()
         if path == "/api/validate-yaml":
             return _json({"errors": [], "warnings": []})
+        if path == "/complete":
+            return self._complete(json.loads(self.body))
         if path.startswith("/store/"):
             return self._store(path.removeprefix("/store/"))
-        if match := re.fullmatch(
-            r"/(datasets/)?([^/]+/[^/]+)\.git/info/lfs/(objects/batch|verify|complete)", path
-        ):
+        if match := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)\.git/info/lfs/(objects/batch|verify)", path):
             return self._lfs("dataset" if match[1] else "model", match[2], match[3])
         if match := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             return self._resolve("dataset" if match[1] else "model", match[2], match[3], match[4])
@@ -466,8 +466,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         repo, hub = self._repo(kind, name), self.server.hub
         self._writer(repo.name.partition("/")[0])
         asked = json.loads(self.body)
-        if verb == "complete":
-            return self._complete(asked)
         if verb == "verify":
             if len(hub.store.get(asked["oid"], b"")) != asked["size"]:
                 raise _Refused(400, "the upload is not complete")
@@ -482,9 +480,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     "href": f"{hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}.git/info/lfs/verify"
                 }
                 if hub.part_size is not None and size > hub.part_size:
-                    prefix = "datasets/" if kind == "dataset" else ""
                     upload = {
-                        "href": f"{hub.url}/{prefix}{name}.git/info/lfs/complete",
+                        "href": f"{hub.url}/complete?signature=secret",
                         "header": self._parts(oid, size),
                     }
                 found["actions"] = {"upload": upload, "verify": {**verify, "header": {}}}
