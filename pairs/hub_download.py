@@ -84,7 +84,7 @@ def _card(
 def _get(api: Any, where: Mapping[str, str], revision: str, entry: Any, folder: Path, talk: Talk) -> Path:
     """Download a file, going on where an earlier try stopped; its path. Raises Refused("checksum")."""
     assert is_safe(entry.path)
-    path = folder / entry.path
+    path: Path = folder / str(entry.path)
     if path.is_file() and _is_whole(path, entry):
         return path
     path.unlink(missing_ok=True)

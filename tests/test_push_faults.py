@@ -67,26 +67,22 @@ def test_a_passing_fault_is_survived(workspace: Path, hub: Hub, fault: Fault) ->
     assert whole_or_nothing(hub)
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        (Fault("GET /api/whoami", 500, times=99), ("cannot answer now (500)", "Try again")),
-        (Fault("POST .*/commit/", 500, times=99), ("500", "Try again")),
-        (Fault("POST .*/commit/", 412, times=99), ("changed by somebody else", "412", "Push again")),
-        (Fault("POST .*/commit/", "cut", times=99), ("no connection", "try again")),
-        (Fault("PUT /store/", 400, times=99, body="BadDigest"), ("400", "BadDigest")),
-        (Fault("POST .*/commit/", 429, times=99, headers={"Retry-After": "3600"}), ("slow down (429)", "later")),
-        (Fault("POST .*/objects/batch", 429, times=99, headers={"Retry-After": "3600"}), ("4 s", "Waiting 3601")),
-        (Fault("POST .*/commit/", "hang", times=99), ("did not answer within 4 s", "--timeout")),
-        (Fault("GET /api/whoami", "slow", times=99), ("did not answer within 4 s",)),
-        (Fault("POST .*/repos/create", 409, times=999, body=CONFLICT), ("4 s",)),
-        (Fault("GET /api/whoami", 200, times=99, body="[" * 3000), ("failed",)),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_lasting_fault_ends_in_a_clear_error_and_the_next_push_is_whole(
-    workspace: Path, hub: Hub, fault: Fault, words: tuple[str, ...]
-) -> None:
+LASTING = [
+    (Fault("GET /api/whoami", 500, times=99), ("cannot answer now (500)", "Try again")),
+    (Fault("POST .*/commit/", 412, times=99), ("changed by somebody else", "412", "Push again")),
+    (Fault("POST .*/commit/", "hang", times=99), ("did not answer within 4 s", "--timeout")),
+    (Fault("POST .*/objects/batch", 429, times=99, headers={"Retry-After": "3600"}), ("4 s", "Waiting 3601")),
+    (Fault("POST .*/repos/create", 409, times=999, body=CONFLICT), ("4 s",)),
+    (Fault("POST .*/commit/", 500, times=99), ("500", "Try again")),
+    (Fault("POST .*/commit/", "cut", times=99), ("no connection", "try again")),
+    (Fault("PUT /store/", 400, times=99, body="BadDigest"), ("400", "BadDigest")),
+    (Fault("POST .*/commit/", 429, times=99, headers={"Retry-After": "3600"}), ("slow down (429)", "later")),
+    (Fault("GET /api/whoami", "slow", times=99), ("did not answer within 4 s",)),
+    (Fault("GET /api/whoami", 200, times=99, body="[" * 3000), ("failed",)),
+]
+
+
+def ends_clearly(workspace: Path, hub: Hub, fault: Fault, words: tuple[str, ...]) -> None:
     hub.faults.append(fault)
     patience = "4" if any("4 s" in word for word in words) else "60"
     push(workspace, hub, "--timeout", patience).assert_one_line_error(1, *words)
@@ -94,6 +90,21 @@ def test_a_lasting_fault_ends_in_a_clear_error_and_the_next_push_is_whole(
     hub.faults.clear()
     assert push(workspace, hub).code == 0
     assert whole_or_nothing(hub)
+
+
+@pytest.mark.parametrize(("fault", "words"), LASTING[:5], ids=str)
+def test_a_lasting_fault_ends_in_a_clear_error_and_the_next_push_is_whole(
+    workspace: Path, hub: Hub, fault: Fault, words: tuple[str, ...]
+) -> None:
+    ends_clearly(workspace, hub, fault, words)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("fault", "words"), LASTING[5:], ids=str)
+def test_so_does_every_other_lasting_fault(
+    workspace: Path, hub: Hub, fault: Fault, words: tuple[str, ...]
+) -> None:
+    ends_clearly(workspace, hub, fault, words)
 
 
 def test_what_arrived_before_the_fault_is_not_sent_again(workspace: Path, hub: Hub) -> None:
@@ -149,20 +160,12 @@ def kills(workspace: Path, hub: Hub, count: int) -> None:
     assert list((workspace.parent / "home" / "hub").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "where", ["POST .*/preupload/", "POST .*/objects/batch", "PUT /store/", "POST .*/commit/"]
-)
-def test_killed_at_each_call_it_leaves_no_half_and_the_next_push_is_whole(
-    workspace: Path, hub: Hub, where: str
-) -> None:
+def killed_at(workspace: Path, hub: Hub, where: str) -> None:
     hub.faults.append(Fault(where, "hang"))
     env = whole_environment(environment(hub, workspace.parent / "home"))
+    words = [str(COMMAND), "push", str(workspace), "me/git"]
     process = subprocess.Popen(
-        [str(COMMAND), "push", str(workspace), "me/git"],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while hub.count(where) == 0 and process.poll() is None:
         time.sleep(0.02)
@@ -171,6 +174,21 @@ def test_killed_at_each_call_it_leaves_no_half_and_the_next_push_is_whole(
     assert not whole_or_nothing(hub)
     assert push(workspace, hub).code == 0
     assert whole_or_nothing(hub)
+
+
+@pytest.mark.parametrize("where", ["PUT /store/", "POST .*/commit/"])
+def test_killed_while_it_sends_it_leaves_no_half_and_the_next_push_is_whole(
+    workspace: Path, hub: Hub, where: str
+) -> None:
+    killed_at(workspace, hub, where)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "where", ["GET /api/whoami", "POST .*/repos/create", "POST .*/preupload/", "POST .*/batch"]
+)
+def test_killed_at_any_other_call_too(workspace: Path, hub: Hub, where: str) -> None:
+    killed_at(workspace, hub, where)
 
 
 @pytest.mark.faults

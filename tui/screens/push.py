@@ -144,9 +144,8 @@ async def _agreed(app: PairsmithApp, staged: Staged, scan: Scan, public: bool) -
         f"Everybody will be able to read {staged.said} at {staged.repo},",
         "and to keep a copy of it for ever.",
     ]
-    return bool(
-        await app.push_screen_wait(AskYes("Let everybody read it?", lines, yes="publish it", no="leave it"))
-    )
+    asking = AskYes("Let everybody read it?", lines, yes="publish it", no="leave it")
+    return await app.push_screen_wait(asking)
 
 
 async def _with_token(app: PairsmithApp, access: HubAccess) -> HubAccess | None:
