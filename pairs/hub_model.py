@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ _TRANSPORT_S = 30.0
 def download_model(job: Mapping[str, Any], talk: Talk) -> dict[str, Any]:
     """Do a model job: `file` of `repo` into `folder`; its path, size and SHA-256.
 
-    Raises Refused: no such file, the Hub names no SHA-256, no room, another checksum; and what the libraries raise.
+    Raises Refused: no such file, the Hub names no SHA-256, no room, another process brings it, another checksum; and
+    what the libraries raise.
     """
     api = open_api(job)
     talk.step("asking what there is")
@@ -43,15 +44,31 @@ def download_model(job: Mapping[str, Any], talk: Talk) -> dict[str, Any]:
     size, sha256 = int(entry.size), str(entry.lfs.sha256)
     part = Path(job["folder"]) / f"{sha256}.part"
     part.parent.mkdir(parents=True, exist_ok=True)
-    _forget_others(part)
-    _check_room(part, size)
-    talk.progress(entry.path, _arrived(part), size)
-    _fetch_all(job, commit, part, size, talk)
-    talk.step(f"checking {entry.path}")
-    if _digest(part, talk, entry.path, size) != sha256:
-        part.unlink()
-        raise Refused("checksum", name=entry.path)
+    with _alone(part.parent / "lock"):
+        _forget_others(part)
+        _check_room(part, size)
+        talk.progress(entry.path, _arrived(part), size)
+        _fetch_all(job, commit, part, size, talk)
+        talk.step(f"checking {entry.path}")
+        if _digest(part, talk, entry.path, size) != sha256:
+            part.unlink()
+            raise Refused("checksum", name=entry.path)
     return {"path": str(part), "bytes": size, "sha256": sha256, "commit": commit}
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Two processes that write into one part would spoil it. Raises Refused("busy")."""
+    with lock.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass
+        except OSError:
+            raise Refused("busy") from None
+        yield
 
 
 def _forget_others(part: Path) -> None:

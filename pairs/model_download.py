@@ -84,6 +84,8 @@ def _explained(failed: HubFailed, access: HubAccess, model: HubModel) -> HubFail
             "Make room, or take a smaller model; nothing was downloaded now",
             facts,
         )
+    if failed.kind == "busy":
+        return HubFailed(failed.kind, f"another Pairsmith is bringing {model.file}", "Wait for it", facts)
     if failed.kind == "no_file":
         return HubFailed(
             failed.kind, f"{model.repo} has no file {model.file} any more", "Take another model", facts

@@ -15,10 +15,10 @@ import pytest
 
 from pairsmith.pairs.hub_access import HubAccess
 from pairsmith.pairs.hub_process import HubFailed
-from pairsmith.pairs.model_download import bring_model, is_here
+from pairsmith.pairs.model_download import bring_model, hub_for_models, is_here
 from pairsmith.pairs.recommended_models import RECOMMENDED, HubModel
 
-from .servers.hub import Fault, Hub, Repo
+from .servers.hub import TOKEN, Fault, Hub, Repo
 
 DATA = random.Random(1).randbytes(1_500_000)
 MODEL = replace(RECOMMENDED[0], repo="Owner/Some-GGUF", file="some-q4_k_m.gguf", bytes=len(DATA))
@@ -155,6 +155,29 @@ def test_giving_up_keeps_what_has_arrived(tmp_path: Path) -> None:
             bring_model(MODEL, access, tmp_path, tell=tell, check=check)
         assert parts(tmp_path)
         assert not is_here(MODEL, tmp_path)
+
+
+def test_the_token_goes_to_the_hub_alone_and_opens_what_is_private(tmp_path: Path) -> None:
+    with Hub() as hub:
+        serve(hub, model=replace(MODEL, repo="me/own"))
+        hub.repos["model", "me/own"].private = True
+        env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "no-login")}
+        bring_model(replace(MODEL, repo="me/own"), hub_for_models(env, local_only=False), tmp_path)
+        for one in hub.seen:
+            assert one.path.startswith("/store/") != (one.headers.get("authorization") == f"Bearer {TOKEN}")
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
+
+
+def test_a_second_process_does_not_write_into_the_same_part(tmp_path: Path) -> None:
+    import fcntl
+
+    folder = tmp_path / "hub" / "models" / "Owner--Some-GGUF"
+    folder.mkdir(parents=True)
+    with Hub() as hub, (folder / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(HubFailed, match="another Pairsmith"):
+            bring_model(MODEL, serve(hub), tmp_path)
 
 
 @pytest.mark.parametrize(("what", "said"), [("repo", "Repository not found"), ("file", "has no file")])

@@ -235,6 +235,7 @@ async def test_a_place_looks_as_it_did(
         elif place == "settings":
             await until_shown(pilot, "pairsmith-dark")
             ready = ("pairsmith-dark",)
+        await until_shown(pilot, "nim:llama-3.1-405b-instruct")
         for text in ready:
             await until(pilot, lambda text=text: text in _all_text(app))  # type: ignore[misc]
         await pilot.pause()

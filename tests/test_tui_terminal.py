@@ -124,7 +124,7 @@ def test_the_same_in_tmux(tmp_path: Path) -> None:
         assert verdicts(workspace)[3] == "accepted"
 
 
-COLOUR = re.compile(rb"\x1b\\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9;]*)?m")
+COLOUR = re.compile(rb"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9;]*)?m")
 
 
 def test_no_color_takes_every_colour_away_and_leaves_the_text(tmp_path: Path) -> None:

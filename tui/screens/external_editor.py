@@ -44,18 +44,30 @@ def _read(path: Path) -> str:
 
 
 async def _run(app: App[int], command: list[str]) -> None:
+    failure: BaseException | None = None
+    code = 0
     try:
         with app.batch_update(), app.suspend():
+            # An exception must not leave this block: Textual would not take the terminal back.
             try:
-                process = await asyncio.create_subprocess_exec(*command)
-            except OSError as error:
-                why = one_line(error.strerror or "it cannot be started")
-                raise PairsmithError(f"the editor {one_line(command[0])}: {why}", "Set EDITOR") from None
-            code = await process.wait()
+                code = await _ended(command)
+            except BaseException as error:
+                failure = error
     except SuspendNotSupported:
         raise PairsmithError("this terminal cannot be given to an editor", "Use e") from None
+    if isinstance(failure, OSError):
+        why = one_line(failure.strerror or "it cannot be started")
+        raise PairsmithError(f"the editor {one_line(command[0])}: {why}", "Set EDITOR") from None
+    if failure is not None:
+        raise failure
     if code:
         raise PairsmithError(f"the editor ended with code {code}; nothing was changed")
+
+
+async def _ended(command: list[str]) -> int:
+    """Run the editor; its exit code. Raises OSError where it cannot be started."""
+    process = await asyncio.create_subprocess_exec(*command)
+    return await process.wait()
 
 
 def unique_mark(texts: Texts) -> str:

@@ -112,7 +112,8 @@ class GenerateScreen(PlaceScreen):
         if not width:
             return
         jobs = self._app.jobs
-        self._painted = jobs.state.version if jobs.state is not None else -1
+        # A job tells that it is over just before it is: only what is painted after that is final.
+        self._painted = jobs.state.version if jobs.state is not None and not jobs.running else -1
         view = view_of_job(jobs, self._fresh) or self._starting() or self._stored
         if view is None:
             notes = self._notes(width)

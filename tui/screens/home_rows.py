@@ -19,7 +19,7 @@ from ..text import cut, fill, line
 from ..widgets.line import Piece
 from ..widgets.meters import ago, size
 from ..widgets.pick_list import Entry, Row
-from .demonstration import note_rows
+from .demonstration import note_rows, statement
 
 if TYPE_CHECKING:
     from pairsmith.pairs.findings import Finding
@@ -168,13 +168,15 @@ def _other_ways(known: Known, session: Session, width: int) -> list[Entry]:
     if tour is not None:
         step = tour.present
         text = f"step {tour.number} of {len(tour.steps)}: {step.title}" if step else "all steps are done"
-    return [
-        _way("tour", "Guided tour", text, width),
-        _get_way(known, width),
+    found = [
         _way("import", "Import", "take pairs from a file into this workspace", width),
         _way("new", "New", "another workspace", width),
         _way("open", "Open", "another .pairsmith file", width),
+        _way("tour", "Guided tour", text, width),
     ]
+    if statement(session) or (known.pull is not None and not known.pull.over):
+        found.append(_get_way(known, width))
+    return found
 
 
 def _present(standing: Standing | None, session: Session, width: int) -> list[Entry]:
