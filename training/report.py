@@ -13,7 +13,7 @@ from .errors import TrainingError
 from .events import Event
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 420, 60, 20, 46, 56
-_COLOURS = ("#9db8d6", "#1f5fa8", "#c2571a")
+_COLOURS = ("#9db8d6", "#1f5fa8", "#c2571a", "#3a7d44", "#7a3b8f", "#6b6b6b")
 
 
 def write(folder: Path) -> list[Path]:
@@ -93,7 +93,7 @@ def svg(curves: dict[str, list[tuple[float, float]]]) -> str:
     )
     parts.append(f'<text x="16" y="{_TOP - 12}">loss per token (natural log)</text>')
     for place, (name, line) in enumerate(curves.items()):
-        colour = _COLOURS[place]
+        colour = _COLOURS[place % len(_COLOURS)]
         path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in line))
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{1 if name == "step" else 2}"/>'

@@ -1,16 +1,25 @@
-"""Which intent of the grammar an instruction comes from, if any: is a list that the model wrote on the domain?"""
+"""Which intent of the grammar an instruction comes from, if any: is a list that the model wrote on the domain?
+
+An instruction that is one of the grammar's wordings with any names in its places is that intent's. Any other counts as
+the intent whose phrasing is nearest to it, if that one is near enough.
+"""
 
 from __future__ import annotations
 
 import random
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from pairsmith.pairs.similarity import SimilarityIndex
 
-from .prepared import draw_case, shipped
+from .prepared import Text, draw_case, shipped
 
 LEAST = 0.5
 """ROUGE-L to the nearest phrasing from which an instruction counts as one of the grammar's."""
+_SEVERAL_WORDS = {"message", "person"}
+_WORD = re.compile(r"\w+")
 
 
 @lru_cache(maxsize=1)
@@ -23,9 +32,39 @@ def _phrasings() -> SimilarityIndex:
     return index
 
 
+@lru_cache(maxsize=1)
+def _wordings() -> Mapping[str, Sequence[tuple[re.Pattern[str], int]]]:
+    """Every wording as a pattern with the number of its intent, by its first word ("" where a name stands there)."""
+    found: dict[str, list[tuple[re.Pattern[str], int]]] = defaultdict(list)
+    for ready in shipped().intents:
+        for texts in ready.phrasings:
+            for text in texts:
+                found[_first(text)].append((_pattern(text), ready.number))
+    return found
+
+
+def _first(text: Text) -> str:
+    match = _WORD.match(text.template.lower())
+    return "" if text.template.startswith("%s") or match is None else match[0]
+
+
+def _pattern(text: Text) -> re.Pattern[str]:
+    parts = [re.escape(part % ()) for part in re.split("%s", text.template)]
+    parts[-1] = re.sub(r"(?:\\[.?]|!)$", "", parts[-1])
+    names = [r"\S+" if slot.kind not in _SEVERAL_WORDS else r".+?" for slot in text.slots]
+    joined = parts[0] + "".join(name + part for name, part in zip(names, parts[1:], strict=True))
+    return re.compile(joined + r"[.?!]?", re.IGNORECASE)
+
+
 def intent_of(instruction: str, least: float = LEAST) -> int | None:
-    """The number of the intent whose phrasings are nearest to an instruction; None where none is near enough."""
-    near = _phrasings().best(instruction)
+    """The number of the intent that an instruction is of; None where none is near enough."""
+    asked = " ".join(instruction.split())
+    match = _WORD.match(asked.lower())
+    for first in dict.fromkeys((match[0] if match else "", "")):
+        for pattern, number in _wordings().get(first, ()):
+            if pattern.fullmatch(asked):
+                return number
+    near = _phrasings().best(asked)
     return near.key[0] if near is not None and near.score >= least and isinstance(near.key, tuple) else None
 
 
