@@ -148,11 +148,7 @@ class GenerateScreen(PlaceScreen):
 
     def _read_soon(self) -> None:
         state = self._app.jobs.state
-        if (
-            self.is_current
-            and state is not None
-            and (self._app.jobs.running or self._fresh.run_id != state.run_id)
-        ):
+        if self.is_current and state is not None and (self._app.jobs.running or self._read != state.version):
             begin(self, self._read_fresh, group="fresh")
 
     async def _read_fresh(self) -> None:
