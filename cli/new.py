@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser, Namespace
 
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.making import make_workspace
-from pairsmith.pairs.recipes import SHIPPED, load_recipe
+from pairsmith.pairs.recipes import SHIPPED, Recipe, load_recipe
 
 from .arguments import add_workspace
 from .environment import read_environment
@@ -64,9 +65,26 @@ def run(arguments: Namespace) -> int:
         lambda: [
             f"{name} is ready: {one_line(recipe.name)}{', local-only' if arguments.local_only else ''}",
             *(f"{kind}: {one_line(spec)} (from the recipe)" for kind, spec in chosen.items()),
-            f"next: pairsmith generate {name} --pairs 100"
-            + (" --seed-tasks FILE" if recipe.method == "self-instruct" else ""),
+            f"next: pairsmith generate {name} {' '.join(_asked(recipe))}",
         ],
         data,
     )
     return 0
+
+
+def _asked(recipe: Recipe) -> list[str]:
+    """The flags of `generate` that ask for what the recipe's run was asked for."""
+    run = recipe.run
+    method = run.method or recipe.method
+    flags = ["--pairs", str(run.pairs or 100)]
+    for name, value in (
+        ("--method", method if method != recipe.method else ""),
+        ("--where", run.where),
+        ("--examples", run.examples),
+        ("--seed", str(run.seed) if run.seed >= 0 else ""),
+    ):
+        if value:
+            flags += [name, shlex.quote(one_line(value))]
+    if run.refine:
+        flags.append("--refine")
+    return [*flags, "--seed-tasks", "FILE"] if method == "self-instruct" else flags

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pairsmith.backends.local_only import is_local
@@ -10,6 +11,7 @@ from pairsmith.backends.registry import OPENAI_URL, Settings, parse_spec
 from pairsmith.backends.text import one_line
 
 from .recipes import ModelChoice, Recipe
+from .run_plan import KEY, RunPlan
 from .store.workspace import Workspace, create_workspace
 
 
@@ -31,9 +33,24 @@ def make_workspace(path: Path, domain: str, recipe: Recipe, settings: Settings, 
         recipe_toml=recipe.text,
         language=recipe.language,
         local_only=local_only,
-        meta=chosen,
+        meta=chosen | _plan(recipe),
     )
     return Made(workspace, chosen, refused)
+
+
+def _plan(recipe: Recipe) -> dict[str, str]:
+    """What the recipe's run was asked for, as what the next run here is offered."""
+    run = recipe.run
+    if not run.pairs:
+        return {}
+    plan = RunPlan(
+        run.pairs,
+        run.where or None,
+        method=run.method if run.method != recipe.method and run.method else None,
+        examples=run.examples or None,
+        refine=run.refine,
+    )
+    return {KEY: json.dumps(asdict(plan))}
 
 
 def _choices(recipe: Recipe, settings: Settings, local_only: bool) -> tuple[dict[str, str], list[str]]:

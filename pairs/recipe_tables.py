@@ -100,6 +100,19 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What was asked of the run that a recipe was written after. Whoever starts from it is offered the same; nothing
+    happens by itself. `pairs` 0: of no run; `seed` -1: none; an empty `method`: the recipe's."""
+
+    pairs: int = 0
+    method: str = ""
+    where: str = ""
+    seed: int = -1
+    examples: str = ""
+    refine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A recipe as read; `text` is the file it was read from, byte for byte. Stages of the method that is not its own
     are, where it has none, those of the shipped recipe in its language."""
@@ -125,6 +138,7 @@ class Recipe:
     self_instruct: SelfInstruct = SelfInstruct()
     diversity: Diversity = Diversity()
     exhaustion: Exhaustion = Exhaustion()
+    run: RunSettings = RunSettings()
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """BACKEND:MODEL -> US dollars for a million tokens (prompt, completion)."""
 

@@ -14,6 +14,7 @@ from pairsmith.backends.text import one_line
 
 from .errors import RecipeError
 from .examples import parse_examples
+from .expressions import ExpressionError, parse_expression
 from .instruction_rules import SCRIPTS
 from .recipe_tables import (
     METHODS,
@@ -22,6 +23,7 @@ from .recipe_tables import (
     ModelChoice,
     Recipe,
     Rules,
+    RunSettings,
     SelfInstruct,
     Similarity,
     Stage,
@@ -36,6 +38,7 @@ __all__ = [
     "ModelChoice",
     "Recipe",
     "Rules",
+    "RunSettings",
     "SelfInstruct",
     "Similarity",
     "Stage",
@@ -87,6 +90,7 @@ _TABLES = {
     "exhaustion",
     "generator",
     "judge",
+    "run",
     "prices",
 }
 
@@ -133,6 +137,7 @@ def read_recipe(text: str, source: str) -> Recipe:
         self_instruct=_table(SelfInstruct, data, "self_instruct", source),
         diversity=_table(Diversity, data, "diversity", source),
         exhaustion=_table(Exhaustion, data, "exhaustion", source),
+        run=_table(RunSettings, data, "run", source),
         prices=_prices(data.get("prices", {}), source),
         **stages,
     )
@@ -267,6 +272,13 @@ def _check_ranges(recipe: Recipe, source: str) -> None:
         (pool.output_first in first, f"self_instruct.output_first must be one of {', '.join(first)}"),
         (0 < len(pool.topic.strip()) <= 200, "self_instruct.topic must be a name"),
         (bool(pool.raw_header.strip()), "self_instruct.raw_header must be a text"),
+        (recipe.run.pairs >= 0 and recipe.run.seed >= -1, "run: numbers must not be negative"),
+        (recipe.run.method in ("", *METHODS), f"run.method must be one of {', '.join(METHODS)}"),
+        (
+            not recipe.run.examples or parse_examples(recipe.run.examples) is not None,
+            "run.examples must be paper, alpaca, mixed or like 6+2",
+        ),
+        (_is_expression(recipe.run.where), "run.where must be an expression like 'helpfulness >= 3'"),
     ]  # fmt: skip
     for key in ("avoid", "rare"):
         stray = unknown_names(getattr(diversity, key), {"items"})
@@ -278,6 +290,13 @@ def _check_ranges(recipe: Recipe, source: str) -> None:
     for ok, message in checks:
         if not ok:
             raise RecipeError(f"{source}: {message}")
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        return not text or parse_expression(text) is not None
+    except ExpressionError:
+        return False
 
 
 def _stage_checks(name: str, stage: Stage) -> list[tuple[bool, str]]:

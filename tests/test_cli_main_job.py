@@ -178,6 +178,37 @@ def test_a_backup_is_a_workspace_of_its_own(
     call(capsys, "backup", workspace, copy).assert_one_line_error(2, "exists already")
 
 
+def test_a_recipe_has_the_settings_of_a_run_for_the_next_person(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pairsmith.pairs.generation_plan import GenerateSettings
+    from pairsmith.pairs.run_plan import RunPlan, read_plan
+    from pairsmith.pairs.store.runs import start_run
+    from pairsmith.pairs.store.workspace import open_workspace
+
+    asked = GenerateSettings(500, "self-instruct", "helpfulness >= 3", 7, "4+2", True)
+    with open_workspace(workspace) as opened:
+        first = opened.write(lambda conn: start_run(conn, "generate", asked.as_json(), 500))
+        opened.write(lambda conn: start_run(conn, "generate", GenerateSettings(3).as_json(), 3))
+    path, other = tmp_path / "git.toml", tmp_path / "other.pairsmith"
+    call(capsys, "recipe", workspace, path, "--run", 99).assert_one_line_error(2, "no generate run 99")
+    assert call(capsys, "recipe", workspace, path, "--run", first, "--json").json["run"] == first
+    made = call(capsys, "new", other, "--domain", "x", "--recipe", path)
+    assert (
+        "--pairs 500 --method self-instruct --where 'helpfulness >= 3' --examples 4+2 --seed 7 --refine"
+        in made.out
+    )
+    with open_workspace(other) as opened:
+        plan = opened.read(read_plan)
+    assert plan == RunPlan(500, "helpfulness >= 3", method="self-instruct", examples="4+2", refine=True)
+    assert call(capsys, "recipe", workspace, path).code == 0
+    assert "pairs = 3" in path.read_text()
+    path.write_text(path.read_text().replace("pairs = 3", 'pairs = 3\nwhere = "__import__(1)"'))
+    call(capsys, "new", tmp_path / "bad", "--domain", "x", "--recipe", path).assert_one_line_error(
+        2, "run.where"
+    )
+
+
 def test_a_recipe_makes_another_workspace_with_the_same_models(
     workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
