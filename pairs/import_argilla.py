@@ -67,7 +67,7 @@ class _Record:
 
 def is_flat_record(value: Row) -> bool:
     """Whether the names of a row's columns are those of Argilla's flat layouts."""
-    return any(name.endswith(_FLAT) for name in value)
+    return any(("." in name or "-" in name) and name.endswith(_FLAT) for name in value)
 
 
 def argilla_rows(value: Row, line: int) -> list[ImportRow]:

@@ -177,9 +177,11 @@ def checked_instruction(text: str) -> str:
 
 def with_extra(row: ImportRow, value: Row, used: set[str]) -> ImportRow:
     extra = {**(row.extra or {}), **{key: item for key, item in value.items() if key not in used}}
+    if not extra:
+        return row
     if len(json.dumps(extra)) > _MAX_EXTRA:
         raise Unusable(f"the other fields hold more than {_MAX_EXTRA // 1_000_000} MB")
-    return replace(row, extra=extra or None)
+    return replace(row, extra=extra)
 
 
 def _text(value: Row, name: str) -> str | None:

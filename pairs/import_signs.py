@@ -31,25 +31,28 @@ SHAPES: Mapping[str, Shape] = {
     "argilla": argilla_rows,
     "distilabel": distilabel_rows,
 }
-_SIGNS: tuple[tuple[tuple[str, ...], Shape], ...] = (
-    (("fields", "responses"), argilla_rows),
-    (("fields", "suggestions"), argilla_rows),
-    (("instruction", "generations"), distilabel_rows),
-    (("instruction", "generation"), distilabel_rows),
-    (("prompt", "generations"), distilabel_rows),
-    (("messages", "generation"), distilabel_rows),
-    (("messages",), chat_rows),
-    (("conversations",), sharegpt_rows),
-    (("chosen", "rejected"), preference_rows),
-    (("prompt", "completion"), prompt_rows),
-    (("instruction", "instances"), seed_task_rows),
-    (("instruction", "context", "response"), dolly_row),
+_SIGNS: tuple[tuple[frozenset[str], Shape], ...] = tuple(
+    (frozenset(names), shape)
+    for names, shape in (
+        (("fields", "responses"), argilla_rows),
+        (("fields", "suggestions"), argilla_rows),
+        (("instruction", "generations"), distilabel_rows),
+        (("instruction", "generation"), distilabel_rows),
+        (("prompt", "generations"), distilabel_rows),
+        (("messages", "generation"), distilabel_rows),
+        (("messages",), chat_rows),
+        (("conversations",), sharegpt_rows),
+        (("chosen", "rejected"), preference_rows),
+        (("prompt", "completion"), prompt_rows),
+        (("instruction", "instances"), seed_task_rows),
+        (("instruction", "context", "response"), dolly_row),
+    )
 )
 
 
 def any_rows(value: Row, line: int) -> Sequence[ImportRow]:
     """Whichever shape the row's fields show. Raises Unusable."""
     for names, shape in _SIGNS:
-        if all(value.get(name) is not None for name in names):
+        if names <= value.keys() and all(value[name] is not None for name in names):
             return shape(value, line)
     return (argilla_rows if is_flat_record(value) else alpaca_rows)(value, line)

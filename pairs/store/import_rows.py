@@ -265,5 +265,7 @@ class _Import:
 
 def _earlier(row: ImportRow) -> list[Text]:
     """The responses before this one, each once. Raises UsageError for one that is too long."""
+    if not row.earlier:
+        return []
     texts = [prepare_text(row.instruction, row.input, old) for old in dict.fromkeys(row.earlier)]
     return [text for text in texts if text.output != clean(row.output)[0]]
