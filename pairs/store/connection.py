@@ -6,9 +6,11 @@ reading one is opened by the operating system for reading only, so that it can n
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,9 +30,21 @@ _WRITING = (
     ("foreign_keys", 1),
     ("wal_autocheckpoint", 1000),
     ("journal_size_limit", 64 * 1024 * 1024),
-    ("cache_size", -32_000),
+    ("cache_size", -32_000),  # KB
 )
+_ROOMY = -128_000
 _MAC = (("fullfsync", 1), ("checkpoint_fullfsync", 1))
+
+
+@contextlib.contextmanager
+def roomy(conn: sqlite3.Connection) -> Iterator[None]:
+    """More memory for one large transaction on the writing connection: the keys of a million new pairs come in no
+    order, and pages of their indexes that do not fit are written over and over."""
+    conn.execute(f"PRAGMA cache_size = {_ROOMY}")
+    try:
+        yield
+    finally:
+        conn.execute(f"PRAGMA cache_size = {dict(_WRITING)['cache_size']}")
 
 
 def connect_writing(path: Path, *, busy_ms: int | None = None) -> sqlite3.Connection:

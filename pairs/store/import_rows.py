@@ -15,6 +15,7 @@ from pairsmith.backends.text import clean
 from ..errors import UsageError
 from . import journal
 from .clock import now
+from .connection import roomy
 from .driver import sqlite3
 from .identity import new_uid
 from .judgements import Judgement, Score, add_judgement
@@ -86,8 +87,9 @@ def import_pairs(conn: sqlite3.Connection, rows: Iterable[ImportRow], batch: Bat
     """
     storing = _Import(conn, batch)
     waiting = iter(rows)
-    while chunk := list(islice(waiting, _BATCH)):
-        storing.store(chunk)
+    with roomy(conn):
+        while chunk := list(islice(waiting, _BATCH)):
+            storing.store(chunk)
     return storing.finish()
 
 
