@@ -31,7 +31,7 @@ class Hands:
         losses = [0.0] * len(parts)
         for numbers, made in zip(
             shares,
-            self._pool.map(lambda one: _work(*one, parts), zip(self._models, shares, strict=True)),
+            self._pool.map(lambda model, share: _work(model, share, parts), self._models, shares),
             strict=True,
         ):
             for number, loss in zip(numbers, made, strict=True):

@@ -11,7 +11,7 @@ import multiprocessing
 import pickle
 import queue
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -185,7 +185,7 @@ def ahead(
     seed: int,
     first: int,
     last: int,
-) -> Iterator[list[Slice]]:
+) -> Generator[list[Slice], None, None]:
     """Steps `first` to `last`, drawn by a process of its own. Raises RuntimeError where that fails."""
     spawn = multiprocessing.get_context("spawn")
     out: Any = spawn.Queue(maxsize=_AHEAD)
