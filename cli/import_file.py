@@ -14,7 +14,7 @@ from pairsmith.pairs.hub_access import find_access
 from pairsmith.pairs.hub_names import HubSource, is_hub_source, read_hub_source
 from pairsmith.pairs.hub_process import TIMEOUT_S
 from pairsmith.pairs.import_formats import MAPPED, NAMES
-from pairsmith.pairs.import_hub import MOST_BYTES, Download, download_dataset
+from pairsmith.pairs.import_hub import KINDS, MOST_BYTES, Download, download_dataset
 from pairsmith.pairs.importing import FileImport, import_file, import_files
 from pairsmith.pairs.store.workspace import Workspace
 
@@ -104,7 +104,7 @@ def run(arguments: Namespace) -> int:
                 "check": stop.check,
             }
             if download is not None:
-                report = import_files(workspace, download.files, download.name, **how)
+                report = import_files(workspace, download.files, download.name, kinds=KINDS, **how)
                 if not arguments.preview:
                     download.forget()
             else:

@@ -16,6 +16,8 @@ from .hub_names import HubSource
 from .hub_process import TIMEOUT_S, HubFailed, Note, Tell, explained, run_job
 
 MOST_BYTES = 500_000_000
+KINDS = ("json", "jsonl", "csv", "tsv", "parquet")
+"""What is read of a download. A database, say, is not, whatever its name is: the file is a stranger's."""
 _FORGOTTEN_S = 7 * 24 * 3600
 
 

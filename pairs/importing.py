@@ -7,7 +7,7 @@ A file that is broken as a whole changes nothing. A row that cannot be a pair is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -181,6 +181,7 @@ def import_files(
     source: str,
     *,
     shown: str = "",
+    kinds: Collection[str] | None = None,
     format: str = "auto",  # noqa: A002 - the flag's name
     strict: bool = False,
     skip_malformed: bool = False,
@@ -191,11 +192,18 @@ def import_files(
     check: Callable[[], None] = lambda: None,
 ) -> FileImport:
     """Import one or more files as one act (blocking), as `import_file` does. `source`: what provenance calls them;
-    `shown`: what messages call them. The rows of several are counted through all of them."""
+    `shown`: what messages call them; `kinds`: the kinds of files (of FORMATS) that may be read, whatever their names
+    say; None: all. The rows of several are counted through all of them."""
     shown = shown or source
     _check_columns(columns)
     try:
         formats = [find_format(path, format, columns, table) for path in files]
+        for path, found in zip(files, formats, strict=True):
+            if kinds is not None and found.name not in kinds:
+                raise MalformedFile(
+                    f"{one_line(path.name)} of {shown} is of the kind {found.name}, which is not read from there",
+                    "Nothing was imported",
+                )
         form = formats[0] if len(files) == 1 else joined(files, formats)
         reading = _Reading(files, source, form, strict, skip_malformed, progress, check)
         batch = BatchInfo(source, form.name, _sha256(files, check))

@@ -202,6 +202,13 @@ def test_gated_missing_and_empty_are_told_apart(workspace: Path, hub: Hub) -> No
     take(workspace, hub, "hf:org/code").assert_one_line_error(1, "no Parquet")
 
 
+def test_a_database_under_another_name_is_not_opened(workspace: Path, hub: Hub, template: bytes) -> None:
+    for name, words in (("ours", ("kind workspace",)), ("named", ("kind workspace",))):
+        hub.dataset(f"org/{name}", {"train.jsonl": template}, private=False)
+        format_ = ("--format", "workspace") if name == "named" else ()
+        take(workspace, hub, f"hf:org/{name}", *format_).assert_one_line_error(1, *words)
+
+
 def test_a_parquet_bomb_is_refused_in_the_limited_child(workspace: Path, hub: Hub) -> None:
     rows = 50_000
     file = io.BytesIO()

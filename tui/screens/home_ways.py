@@ -208,7 +208,7 @@ async def _import_from_hub(
     app: PairsmithApp, source: HubSource, access: HubAccess, home: Path, form: str
 ) -> None:
     """Download, then as with files."""
-    from pairsmith.pairs.import_hub import Download, download_dataset
+    from pairsmith.pairs.import_hub import KINDS, Download, download_dataset
 
     work: ProgressScreen[Download] = ProgressScreen(
         f"Downloading {one_line(str(source), 60)}",
@@ -218,22 +218,24 @@ async def _import_from_hub(
         "bytes",
     )
     download = await app.push_screen_wait(work)
-    if download is not None and await _import_files(app, download.files, download.name, form):
+    if download is not None and await _import_files(app, download.files, download.name, form, KINDS):
         await asyncio.to_thread(download.forget)
 
 
-async def _import_files(app: PairsmithApp, files: Sequence[Path], name: str, form: str) -> bool:
+async def _import_files(
+    app: PairsmithApp, files: Sequence[Path], name: str, form: str, kinds: Sequence[str] | None = None
+) -> bool:
     """Preview, ask, import; whether it was imported."""
     workspace = app.session.workspace
     assert workspace is not None
-    seen = await _run_import(app, workspace, files, name, form, preview=True)
+    seen = await _run_import(app, workspace, files, name, form, kinds, preview=True)
     if seen is None:
         return False
     if not await app.push_screen_wait(
         AskYes(f"Import {one_line(name, 60)}", report_lines(seen), yes="import it", no="leave")
     ):
         return False
-    done = await _run_import(app, workspace, files, name, form, preview=False)
+    done = await _run_import(app, workspace, files, name, form, kinds, preview=False)
     if done is None:
         return False
     app.notify(f"Imported {done.added:,} pairs; undo in Review takes all of them back")
@@ -242,14 +244,21 @@ async def _import_files(app: PairsmithApp, files: Sequence[Path], name: str, for
 
 
 async def _run_import(
-    app: PairsmithApp, workspace: Workspace, files: Sequence[Path], name: str, form: str, *, preview: bool
+    app: PairsmithApp,
+    workspace: Workspace,
+    files: Sequence[Path],
+    name: str,
+    form: str,
+    kinds: Sequence[str] | None,
+    *,
+    preview: bool,
 ) -> FileImport | None:
     from pairsmith.pairs.importing import import_files
 
     work: ProgressScreen[FileImport] = ProgressScreen(
         f"{'Looking at' if preview else 'Importing'} {one_line(name, 60)}",
         lambda tell, check: import_files(
-            workspace, files, name, format=form, preview=preview, progress=tell, check=check
+            workspace, files, name, kinds=kinds, format=form, preview=preview, progress=tell, check=check
         ),
         "bytes",
     )
