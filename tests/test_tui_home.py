@@ -53,8 +53,8 @@ async def test_a_new_workspace_is_made_by_keys_and_opened(
         assert workspace is not None
         assert workspace.local_only
         assert workspace.meta("domain") == "Git commands"
-        assert "git-commands.pairsmi" in screen_text(app)
         await until_shown(pilot, "No topics yet.")
+        assert "git-commands.pairsmi" in screen_text(app)
         await pilot.press("1")
         await until_shown(pilot, "make pairs; see what they will cost first")
         assert "A new workspace" not in screen_text(app)
