@@ -109,21 +109,21 @@ def _answered(
     if model is None and not typed:
         return
     base = replace(base, scores=_scores(record), extra=_beside(record, None, question))
-    for text in list(typed) or [model]:
+    for text in list(typed) or [model or ""]:
         edited = model is not None and text != model
         row = replace(
             base,
-            output=text or "",
+            output=text,
             maker="human" if typed and (edited or model is None) else "import",
             earlier=(model,) if edited and model is not None else (),
         )
-        yield _decided(record, row, question, typed.get(text or "")), () if name is None else (name,)
+        yield _decided(record, row, question, typed.get(text)), () if name is None else (name,)
 
 
 def _typed(record: _Record, question: str | None) -> dict[str, _Answer]:
     """The different texts that persons gave as the response: the submitted ones, else drafts, else the discarded."""
     answers = [a for a in record.responses.get(question or "", ()) if isinstance(a.value, str)]
-    best = next((found for s in _STATES if (found := [a for a in answers if a.status == s])), [])
+    best = next((left for s in _STATES if (left := [a for a in answers if a.status == s])), [])
     found: dict[str, _Answer] = {}
     for answer in best:
         found.setdefault(answer.value, answer)
