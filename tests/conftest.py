@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 _PRIVATE = (
     "NVIDIA_API_KEY",
@@ -21,3 +22,5 @@ _home = tempfile.TemporaryDirectory(prefix="pairsmith-tests-", ignore_cleanup_er
 os.environ["PAIRSMITH_HOME"] = _home.name
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Whether or not this copy ships with the demonstration model: a test that wants one says so (embedded_stand_in.py).
+os.environ["PAIRSMITH_EMBEDDED_MODEL"] = str(Path(_home.name) / "no-embedded.gguf")

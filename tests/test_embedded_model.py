@@ -20,23 +20,20 @@ from pairsmith.pairs.surroundings import default_judge, read_surroundings
 from pairsmith.training import gguf, weights
 from pairsmith.training.prompts import STYLES
 from tools.embedded import form, train, vocabulary
-from tools.embedded.making import MINIATURE, Corpus
-from tools.embedded.steps import Share, ahead, step
+from tools.embedded.making import MINIATURE
+from tools.embedded.steps import ahead, step
 
 from . import embedded_corpus as corpus
 from .command_line import run
+from .embedded_miniature import CORPUS, SHARES, SHIPPED, trained
 
-SHARES = {"response": Share(500, 0.5), "list": Share(400, 0.25), "judge": Share(400, 0.25)}
-CORPUS = Corpus(corpus.drawn, corpus.drawn, SHARES)
 GIT = "Git commands in plain language"
-SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "embedded.gguf"
 
 
 @pytest.fixture(scope="module")
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> train.Trainer:
     """Trained once for all tests here."""
-    torch.set_num_threads(1)
-    return train.run(tmp_path_factory.mktemp("miniature"), MINIATURE, CORPUS, steps=80)
+    return trained(tmp_path_factory.mktemp("miniature"))
 
 
 @pytest.fixture
