@@ -220,7 +220,9 @@ def _export(chosen: argparse.Namespace, printer: Printer, _control: Control) -> 
     def report(done: int, total: int) -> None:
         printer.write(event("progress", done=done, total=total, unit="tensors"))
 
-    notes = {"prompt_style": speaker.style.name, "base": speaker.name}
+    # An exported model goes to other people, whom a path of this machine does not concern.
+    base = Path(speaker.name).name if Path(speaker.name).is_absolute() else speaker.name
+    notes = {"prompt_style": speaker.style.name, "base": base}
     files = export.write(speaker, chosen.to, chosen.format, chosen.name, notes, report)
     return _done(chosen, printer, files=[str(path) for path in files], format=chosen.format)
 
