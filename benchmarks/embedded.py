@@ -5,8 +5,8 @@
 Ours is the installed `pairsmith`: `new --domain` and `generate --pairs N --judge llama-cpp:embedded`, measured from the
 start of the first command. The plain way is llama-cpp-python's high-level `Llama` class, one call at a time: the same
 prompts for topics, instructions and responses, the same rule for near-duplicates, and a judge that answers in JSON. It
-runs with sleeping and with spinning OpenMP threads; the better run counts. Loading the model is part of both. Exit
-code 2: this copy has no demonstration model.
+runs with sleeping and with spinning OpenMP threads and with one thread alone; the best run counts. Loading the model
+is part of both. Exit code 2: this copy has no demonstration model.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ WHERE pair.removed = 0 AND judgement.state = 'scored'
 def main() -> int:
     options = _options()
     if options.plain:
-        print(json.dumps(plain(Path(options.plain), options.pairs)))
+        print(json.dumps(plain(Path(options.plain), options.pairs, options.threads)))
         return 0
     try:
         gguf = options.gguf or resolve(EMBEDDED.partition(":")[2], None, os.environ)
@@ -79,7 +79,8 @@ def main() -> int:
 def side_by_side(gguf: Path, pairs: int) -> dict[str, Any]:
     """Both ways, one after the other."""
     before = round(os.getloadavg()[0], 1)
-    tries = [_plain_child(gguf, pairs, policy) for policy in ("passive", "active")]
+    ways = (("passive", CPUS), ("active", CPUS), ("passive", 1))
+    tries = [_plain_child(gguf, pairs, policy, threads) for policy, threads in ways]
     best = max(tries, key=lambda one: float(one["pairs_per_hour"]))
     mine = ours(gguf, pairs)
     return {
@@ -131,10 +132,10 @@ def _pairsmith(words: list[str], folder: str, env: dict[str, str]) -> None:
 # -- the plain way ---------------------------------------------------------------------------------------------
 
 
-def _plain_child(gguf: Path, pairs: int, policy: str) -> dict[str, Any]:
+def _plain_child(gguf: Path, pairs: int, policy: str, threads: int) -> dict[str, Any]:
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, __file__, "--plain", str(gguf), "--pairs", str(pairs)],
+        [sys.executable, __file__, "--plain", str(gguf), "--pairs", str(pairs), "--threads", str(threads)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -142,14 +143,15 @@ def _plain_child(gguf: Path, pairs: int, policy: str) -> dict[str, Any]:
         env={**os.environ, "OMP_WAIT_POLICY": policy},
     )
     told = json.loads(done.stdout)
-    return _figures(f"plain, {policy} threads", time.perf_counter() - started, told["judged"], told["calls"])
+    what = f"plain, {threads} {policy} threads" if threads > 1 else "plain, 1 thread"
+    return _figures(what, time.perf_counter() - started, told["judged"], told["calls"])
 
 
-def plain(gguf: Path, pairs: int) -> dict[str, Any]:
+def plain(gguf: Path, pairs: int, threads: int) -> dict[str, Any]:
     """Child: everything in a row, as one would write it in a notebook."""
     from llama_cpp import Llama
 
-    llama = Llama(str(gguf), n_ctx=2048, n_threads=CPUS, n_threads_batch=CPUS, verbose=False)
+    llama = Llama(str(gguf), n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
     calls: dict[str, int] = {"topics": 0, "instructions": 0, "response": 0, "judge": 0}
 
     def ask(purpose: str, request: Request) -> Completion:
@@ -272,6 +274,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--append", type=Path, help="a Markdown file that the table is appended to")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     parser.add_argument("--plain", help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=CPUS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
