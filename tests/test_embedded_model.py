@@ -17,14 +17,16 @@ from pairsmith.backends.registry import Settings, Spec, open_backend
 from pairsmith.pairs import demonstration
 from pairsmith.pairs.store.workspace import create_workspace
 from pairsmith.pairs.surroundings import default_judge, read_surroundings
+from pairsmith.pairs.training_settings import TrainSettings
 from pairsmith.training import gguf, weights
 from pairsmith.training.prompts import STYLES
+from pairsmith.tui.screens import train_form
 from tools.embedded import form, train, vocabulary
 from tools.embedded.making import MINIATURE
 from tools.embedded.steps import ahead, step
 
 from . import embedded_corpus as corpus
-from .command_line import run
+from .command_line import git_rows, run, write_rows
 from .embedded_miniature import CORPUS, SHARES, SHIPPED, trained
 
 GIT = "Git commands in plain language"
@@ -166,6 +168,26 @@ def test_generate_refuses_another_domain_before_any_call(asset: Path, tmp_path: 
     assert done.code == 2
     assert "demonstration model" in done.err
     assert json.loads(run("stats", str(workspace), "--json").out)["calls"] == 0
+
+
+def test_judge_refuses_another_domain_and_import_does_not(asset: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "cooking.pairsmith"
+    rows = write_rows(tmp_path / "rows.jsonl", git_rows(3))
+    assert run("new", str(workspace), "--domain", "Cooking for one").code == 0
+    assert run("import", str(workspace), str(rows)).code == 0
+    refused = run("judge", str(workspace), "--judge", "llama-cpp:embedded")
+    refused.assert_one_line_error(2, "demonstration model", "nim:MODEL")
+    assert json.loads(run("stats", str(workspace), "--json").out)["calls"] == 0
+
+
+def test_the_application_trains_it_in_its_own_style_unless_another_was_chosen() -> None:
+    chosen = TrainSettings("gpt2-small")
+    embedded = train_form.with_base(chosen, "embedded")
+    assert embedded.config["prompt_style"] == "phi3"
+    assert train_form.with_base(embedded, "gpt2-small").config["prompt_style"] == "alpaca"
+    odd = train_form.with_config(chosen, "prompt_style", "phi3")
+    assert train_form.with_base(odd, "scratch:tiny").config["prompt_style"] == "phi3"
+    assert train_form.with_base(chosen, "scratch:tiny").config == chosen.config
 
 
 def test_nobody_named_a_judge(asset: Path, tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pairsmith.pairs.chosen_pairs import VerdictChoice
-from pairsmith.pairs.training_settings import EMBEDDED, SCRATCH, SIZES, TrainSettings, canonical_base
+from pairsmith.pairs.training_settings import (
+    EMBEDDED,
+    SCRATCH,
+    SIZES,
+    TrainSettings,
+    canonical_base,
+    usual_style,
+)
 from pairsmith.pairs.training_settings import settings_of as settings_of
 
 from ..text import line
@@ -131,7 +138,7 @@ def turned(chosen: TrainSettings, name: str, steps: int) -> TrainSettings | None
     if name == "base":
         bases = BASES if has_embedded() else tuple(base for base in BASES if base != EMBEDDED)
         at = bases.index(chosen.base) if chosen.base in bases else -1
-        return replace(chosen, base=bases[(at + steps) % len(bases)])
+        return with_base(chosen, bases[(at + steps) % len(bases)])
     if name == "verdict":
         names = [verdict for verdict, _ in VERDICTS]
         return replace(chosen, verdict=names[(names.index(chosen.verdict) + steps) % len(names)])
@@ -143,6 +150,15 @@ def turned(chosen: TrainSettings, name: str, steps: int) -> TrainSettings | None
     return with_config(chosen, name, options[(at + steps) % len(options)])
 
 
+def with_base(chosen: TrainSettings, base: str) -> TrainSettings:
+    """The settings with another base, in the style that is usual for it where the old one's usual style stood."""
+    style = str((DEFAULTS | dict(chosen.config))["prompt_style"])
+    changed = replace(chosen, base=base)
+    if style != usual_style(chosen.base) or usual_style(base) == style:
+        return changed
+    return with_config(changed, "prompt_style", usual_style(base))
+
+
 def with_config(chosen: TrainSettings, name: str, value: Any) -> TrainSettings:
     """The settings with one field of config.json changed."""
     return replace(chosen, config={**DEFAULTS, **chosen.config, name: value})
@@ -152,7 +168,7 @@ def typed(chosen: TrainSettings, name: str, text: str) -> TrainSettings:
     """The settings with a value that was typed. Raises ValueError and PairsmithError with a sentence."""
     text = text.strip()
     if name == "base":
-        return replace(chosen, base=canonical_base(text))
+        return with_base(chosen, canonical_base(text))
     if name == "where":
         from pairsmith.pairs.expressions import parse_expression
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from pairsmith.backends.errors import BackendError
@@ -17,7 +16,7 @@ from pairsmith.pairs.training_settings import TrainSettings
 from ..widgets.meters import duration
 from ..working import begin
 from .job_place import JobPlace
-from .train_form import estimate_said, start_settings
+from .train_form import estimate_said, start_settings, with_base
 from .train_runs import Past
 from .train_watch import TrainWatch, result_of_run
 
@@ -55,7 +54,7 @@ class TrainLook(JobPlace):
     def choose_base(self, base: str) -> None:
         """Take another base, and look ahead again; a training that was begun keeps its own."""
         if not self._training:
-            self.chosen = replace(self.chosen, base=base)
+            self.chosen = with_base(self.chosen, base)
             self._look()
 
     def on_screen_suspend(self) -> None:
