@@ -34,7 +34,7 @@ lint: install-dev
 	@$(BIN)/ruff format --check --output-format concise
 	@$(BIN)/ruff check
 	@mkdir -p build/types && ln -sfn ../.. build/types/pairsmith
-	@$(BIN)/mypy $(addprefix -p pairsmith.,$(ROOMS)) $(addprefix -m ,$(TOOLS))
+	@$(BIN)/mypy $(addprefix -p pairsmith.,$(ROOMS)) $(addprefix -m ,$(TOOLS)) -p tools.embedded
 
 install: python
 	@$(PYTHON) tools/install.py

@@ -38,7 +38,7 @@ lists of such questions, and to grade such answers, all in the prompts of Pairsm
 
 - GPT-2 shape with random beginnings: {layers} layers of width {width}, {heads} heads, context {context} tokens,
   {parameters} parameters, an own byte-level BPE vocabulary of {vocabulary} tokens. GGUF, Q8_0, {bytes} bytes
-  (SHA-256 `{sha256}`), with the chat template of Pairsmith's phi3 style.
+  (SHA-256 `{digest}`), with the chat template of Pairsmith's phi3 style.
 - Trained from scratch by Pairsmith's own trainer in {steps} steps ({minutes} minutes on two CPU cores), seed {seed}, on
   text that was written for it: a grammar of {topics} subtopics, {intents} intents and {phrasings} phrasings
   (`tools/embedded/grammar/`), every Git command of which was run in a scratch repository where that is possible.
@@ -98,7 +98,7 @@ def card(events: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> str:
         "domain": DOMAIN,
         "parameters": f"{started['parameters']:,}",
         "bytes": f"{found['bytes']:,}",
-        "sha256": found["sha256"],
+        "digest": found["sha256"],
         "steps": f"{step['step']:,}",
         "minutes": f"{step['elapsed_s'] / 60:.0f}",
         "seed": str(started["seed"]),

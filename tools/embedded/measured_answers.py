@@ -72,7 +72,7 @@ async def measure_responses(backend: Backend, count: int, seed: int) -> dict[str
 
 def list_requests(count: int, seed: int, kind: str) -> list[tuple[documents.Document, Request]]:
     """Held-out list prompts with what the product sends beside the messages."""
-    made = []
+    made: list[tuple[documents.Document, Request]] = []
     rng = random.Random(f"lists/{kind}/{seed}")
     while len(made) < count:
         (document,) = documents.drawn_held_out(rng, kind)

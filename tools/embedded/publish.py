@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from pairsmith.training import checkpoints, export_gguf, export_safetensors, gguf
+from pairsmith.training.model import sizes
 from pairsmith.training.shapes import Shape
 from pairsmith.training.vocabulary import Vocabulary, from_files
 
@@ -35,7 +36,8 @@ def publish(folder: Path, shape: Shape, tensors: Mapping[str, torch.Tensor], wor
     Raises TrainingError where the disk refuses.
     """
     target = folder / FILE
-    kept = {name: tensor.detach() for name, tensor in tensors.items()}
+    # A checkpoint has them in another order, and the file's bytes must not depend on that.
+    kept = {name: tensors[name].detach() for name, _ in sizes(shape)}
     notes: dict[str, Any] = {"prompt_style": STYLE.name, "base": "scratch", "name": NAME, "domain": DOMAIN}
     export_safetensors.write(folder / "model", shape, kept, words, notes)
     more = {

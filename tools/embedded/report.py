@@ -45,7 +45,7 @@ def curves(events: Events) -> dict[str, list[tuple[float, float]]]:
     """Training losses (means of 20 steps) by kind of document: points (step, nats per token of the answer)."""
     return {
         kind: [(event["step"], event["loss"][kind]) for event in events if event["event"] == "step"]
-        for kind in SHARES
+        for kind in last(events, "step")["loss"]
     }
 
 
@@ -89,16 +89,17 @@ def _validations(events: Events) -> list[str]:
     points = [event for event in events if event["event"] == "validation"]
     if not points:
         return []
+    kinds = list(points[-1]["loss"])
     return [
         "## Held-out documents",
         "",
         "Phrasings, names, wordings of the domain and kinds of flaws that training never draws. Nats per token of the"
         " answer; how a sentence of explanation is worded is chance, so that no loss can come near zero.",
         "",
-        f"| step | {' | '.join(SHARES)} |",
-        f"|---|{'---|' * len(SHARES)}",
+        f"| step | {' | '.join(kinds)} |",
+        f"|---|{'---|' * len(kinds)}",
         *(
-            f"| {point['step']:,} | " + " | ".join(f"{point['loss'][kind]:.3f}" for kind in SHARES) + " |"
+            f"| {point['step']:,} | " + " | ".join(f"{point['loss'][kind]:.3f}" for kind in kinds) + " |"
             for point in points
         ),
         "",
