@@ -268,8 +268,9 @@ def test_a_kill_loses_no_rating_and_the_next_start_asks_the_same_question(worksp
     assert child.stdout is not None
     saved = [int(child.stdout.readline()) for _ in range(7)]
     os.kill(child.pid, signal.SIGKILL)
-    rest, _ = child.communicate()
-    saved += [int(line) for line in rest.splitlines()]
+    # Not communicate(): what readline() has already taken in besides its line would be missed.
+    saved += [int(line) for line in child.stdout.read().splitlines()]
+    child.wait()
     assert saved == order[: len(saved)]
     with open_workspace(path) as again:
         sheet = sheet_of(again)

@@ -265,12 +265,11 @@ def test_an_interrupted_import_changes_nothing(workspace: Path, tmp_path: Path) 
     child = subprocess.Popen(
         [str(COMMAND), "import", str(workspace), str(big)], stderr=subprocess.PIPE, env=environment()
     )
-    wal = workspace.with_name(workspace.name + "-wal")
-    while not (wal.exists() and wal.stat().st_size > 1_000_000) and child.poll() is None:
-        pass
+    assert child.stderr is not None
+    assert b"bytes" in child.stderr.readline(), "it is on its way"
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
-    assert child.returncode == 130, err
+    err = child.stderr.read()
+    assert child.wait(60) == 130, err
     assert b"Traceback" not in err
     stats = run("stats", workspace, "--json").json
     assert stats["pairs"] == 0
