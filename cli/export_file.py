@@ -73,8 +73,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         choices=TRAINERS,
         default=[],
-        help="also write PATH.trainers/ with configurations for Gemma 2 2B and Llama 3.1 8B (may be repeated; all: those"
-        " that read the format)",
+        help="also write PATH.trainers/ with configurations for Gemma 2 2B and Llama 3.1 8B"
+        " (may be repeated; all: those that read the format)",
     )
 
 
