@@ -33,7 +33,7 @@ from .store.driver import sqlite3
 from .store.pair_rows import get_pairs
 from .store.workspace import Workspace
 
-__all__ = ["check_target", "export_pairs", "preview_export", "published"]
+__all__ = ["check_licence", "check_target", "export_pairs", "preview_export", "published"]
 
 _BATCH = 500
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,49}")
@@ -118,9 +118,14 @@ def _check_settings(settings: ExportSettings) -> None:
         raise UsageError("only the format csv is for spreadsheets", "Give --format csv with it")
     if settings.where is not None:
         parse_expression(settings.where)
-    if settings.licence and not _LICENCE.fullmatch(settings.licence):
+    check_licence(settings.licence)
+
+
+def check_licence(licence: str) -> None:
+    """Raises UsageError for what is no identifier of a licence; empty is "not stated"."""
+    if licence and not _LICENCE.fullmatch(licence):
         raise UsageError(
-            f"{one_line(settings.licence)} is no identifier of a licence",
+            f"{one_line(licence)} is no identifier of a licence",
             "They are lower-case words like cc-by-4.0, mit or other",
         )
 

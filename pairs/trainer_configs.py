@@ -206,6 +206,11 @@ def trainers_folder(path: Path) -> Path:
     return path.with_name(f"{path.name}.trainers")
 
 
+def readers(format: str) -> tuple[str, ...]:  # noqa: A002 - what it is
+    """The trainers that read a format as it is exported."""
+    return tuple(name for name, trainer in _TRAINERS.items() if format in trainer.formats)
+
+
 def check_trainers(path: Path, format: str, wanted: Sequence[str]) -> tuple[str, ...]:  # noqa: A002 - what it is
     """The trainers that are meant, before anything is written.
 
@@ -218,7 +223,7 @@ def check_trainers(path: Path, format: str, wanted: Sequence[str]) -> tuple[str,
                 f"{name} does not read the format {format} as it is exported",
                 f"It reads {', '.join(_TRAINERS[name].formats)}: give --format with one of them",
             )
-    names = [name for name in names if format in _TRAINERS[name].formats]
+    names = [name for name in names if name in readers(format)]
     if wanted and not names:
         raise UsageError(
             f"no trainer reads the format {format} as it is exported",

@@ -75,7 +75,7 @@ async def test_format_verdicts_condition_and_file_are_chosen_by_keys(
         await until_shown(pilot, "3 left out")
         await pilot.press("enter", "end", "ctrl+u", "enter")
         await until_shown(pilot, "3 pairs: 3 accepted")
-        await pilot.press("down", "down", "down", "enter")
+        await pilot.press("down", "down", "down", "down", "enter")
         await pilot.press("end", "ctrl+u")
         await type_text(pilot, str(tmp_path / "mine.json"))
         await pilot.press("enter")
@@ -102,6 +102,31 @@ async def test_a_file_that_is_there_is_replaced_only_after_a_yes(
         await until_shown(pilot, "Replace the file?")
         await pilot.press("y")
         await until_shown(pilot, "✓ 8 pairs")
+
+
+async def test_a_card_with_a_licence_and_configurations_of_trainers_lie_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with application(environment(tmp_path), filled(tmp_path), start="export") as (app, pilot):
+        await until_shown(pilot, "8 pairs")
+        place(app).form.go_to("card")
+        await pilot.press("right")
+        await until_shown(pilot, "not stated")
+        await pilot.press("down", "enter")
+        await type_text(pilot, "My Licence")
+        await pilot.press("enter")
+        await until_shown(pilot, "no identifier of a licence")
+        await pilot.press("end", "ctrl+u")
+        await type_text(pilot, "cc-by-4.0")
+        await pilot.press("enter")
+        await until_shown(pilot, "cc-by-4.0")
+        await pilot.press("down", "right")
+        await until_shown(pilot, "configurations beside it for axolotl")
+        await pilot.press("g")
+        await until_shown(pilot, "see README.md in")
+        assert "cc-by-4.0" in (tmp_path / "git.jsonl.card.md").read_text()
+        assert (tmp_path / "git.jsonl.trainers" / "README.md").exists()
 
 
 async def test_an_empty_choice_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,12 @@ from pairsmith.pairs.exporting import (
     ExportPreview,
     ExportReport,
     ExportSettings,
+    check_licence,
     check_target,
     export_pairs,
     preview_export,
 )
+from pairsmith.pairs.trainer_configs import check_trainers, readers, trainers_folder, write_trainers
 
 from ..text import line, wrap
 from ..widgets.line import Piece
@@ -49,6 +51,7 @@ ABOUT = {
     "dpo": "prompt, chosen and rejected, for preference training",
     "parquet": "columns, for pandas and the Hub",
     "hf": "a folder that datasets.load_from_disk reads",
+    "argilla": "Argilla's records: fields, suggestions, responses and their statuses",
 }
 VERDICTS: tuple[tuple[VerdictChoice, str], ...] = (
     ("not-rejected", "all that are not rejected"),
@@ -80,6 +83,7 @@ class ExportScreen(PlaceScreen):
         super().__init__()
         self.chosen = ExportSettings()
         self.path: Path | None = None
+        self.trainers = False
         self._preview: ExportPreview | None = None
         self._problem = ""
         self._written: list[str] = []
@@ -171,12 +175,21 @@ class ExportScreen(PlaceScreen):
             sides = (
                 "train, validation and test, as the workspace splits them" if chosen.split else "train alone"
             )
-            return [Setting("split", "splits", sides, True)]
+            return [Setting("split", "splits", sides, True), self._licence()]
         found = []
         if chosen.format == "csv":
             safe = "yes: nothing in it is computed" if chosen.spreadsheet else "no: every text as it is"
             found.append(Setting("spreadsheet", "spreadsheet", safe, True))
-        return [*found, Setting("card", "card", "a dataset card beside it" if chosen.card else "no", True)]
+        found.append(Setting("card", "card", "a dataset card beside it" if chosen.card else "no", True))
+        if chosen.card:
+            found.append(self._licence())
+        if names := readers(chosen.format):
+            beside = f"configurations beside it for {', '.join(names)}" if self.trainers else "no"
+            found.append(Setting("trainers", "trainers", beside, True))
+        return found
+
+    def _licence(self) -> Setting:
+        return Setting("licence", "licence", self.chosen.licence or "not stated")
 
     def _said_rows(self, width: int) -> list[Row]:
         rows: list[Row] = [(Piece("─" * width, "quiet"),)]
@@ -223,6 +236,8 @@ class ExportScreen(PlaceScreen):
             self.chosen = replace(self.chosen, spreadsheet=not self.chosen.spreadsheet)
         elif here == "card":
             self.chosen = replace(self.chosen, card=not self.chosen.card)
+        elif here == "trainers":
+            self.trainers = not self.trainers
         elif here == "balance":
             self.chosen = replace(self.chosen, balance_topics=not self.chosen.balance_topics)
         else:
@@ -236,6 +251,8 @@ class ExportScreen(PlaceScreen):
             self.app.push_screen(self._where_form())
         elif self.form.current == "file":
             self.app.push_screen(self._file_form())
+        elif self.form.current == "licence":
+            self.app.push_screen(self._licence_form())
         else:
             self.action_turn(1)
 
@@ -254,6 +271,17 @@ class ExportScreen(PlaceScreen):
         return FormScreen(
             "Only pairs of which this is true", [Text("where", "where", self.chosen.where or "", hint)], do
         )
+
+    def _licence_form(self) -> FormScreen:
+        async def do(values: Values) -> str | None:
+            licence = values["licence"].strip()
+            check_licence(licence)
+            self.chosen = replace(self.chosen, licence=licence)
+            self.paint()
+            return None
+
+        hint = "an identifier for the card, such as cc-by-4.0 or mit; empty: not stated"
+        return FormScreen("Under which licence?", [Text("licence", "licence", self.chosen.licence, hint)], do)
 
     def _file_form(self) -> FormScreen:
         async def do(values: Values) -> str | None:
@@ -295,6 +323,12 @@ class ExportScreen(PlaceScreen):
         workspace, target = self.session.workspace, self.target
         assert workspace is not None
         chosen = replace(self.chosen, judge=self.session.judge)
+        wanted = ("all",) if self.trainers and readers(chosen.format) else ()
+        try:
+            trainers = await asyncio.to_thread(check_trainers, target, chosen.format, wanted)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+            return
         if await asyncio.to_thread(target.exists):
             lines = [
                 f"{one_line(str(target), 200)} is there already.",
@@ -314,6 +348,13 @@ class ExportScreen(PlaceScreen):
             said = f"✓ {verdicts_said(report.pairs, report.verdicts)} to {near(report.path)} ({size(report.size)})"
             splits = ", ".join(f"{count:,} {name}" for name, count in report.splits.items())
             self._written = [said, *([splits] if splits else []), *report.notes]
+            try:
+                if await asyncio.to_thread(write_trainers, target, chosen.format, trainers):
+                    self._written.append(
+                        f"{', '.join(trainers)}: see README.md in {near(trainers_folder(target))}"
+                    )
+            except PairsmithError as error:
+                self.notify(str(error), severity="error")
             self.paint()
 
     async def _push(self) -> None:
