@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -31,6 +31,7 @@ def test_long_texts_are_compared_by_line() -> None:
 
 
 @given(st.text(max_size=200), st.text(max_size=200), st.integers(8, 60))
+@example("", "00000000\x80 ", 9)
 def test_shown_lines_fit(before: str, after: str, width: int) -> None:
     for row in diff_rows(before, after, width):
         assert sum(cell_len(piece.text) for piece in row) <= width + 2

@@ -260,6 +260,8 @@ class EvaluateScreen(JobPlace):
             if workspace is None or chosen is None:
                 self.notify("No model is trained yet: 6 trains one")
             elif await rate_blind(self, chosen, kind):
+                # The report takes a moment to write; rating may go on meanwhile.
+                self._rating = False
                 home = (await self.session.backend_settings()).home
                 self._human = await update_report(workspace, home, chosen)
         except (PairsmithError, BackendError) as error:

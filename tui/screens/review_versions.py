@@ -282,11 +282,15 @@ def _fitting(text: str, room: int) -> str:
     """The words of the beginning that fit; empty where not even the first one does."""
     end = used = 0
     for match in _WORD.finditer(text):
-        used += cell_len(match[0].rstrip())
+        word = match[0].rstrip()
+        used += cell_len(word)
         if used > room:
             break
-        used += len(match[0]) - len(match[0].rstrip())
-        end = match.end()
+        space = min(len(match[0]) - len(word), room - used)
+        used += space
+        end = match.start() + len(word) + space
+        if end < match.end():
+            break
     return text[:end]
 
 
