@@ -38,6 +38,7 @@ class Talk:
     def __init__(self, out: int, token: str) -> None:
         self._out, self._token = out, token
         self._told_at = 0.0
+        self._late: tuple[str, int, int] | None = None
         self._lock = threading.Lock()
 
     def step(self, name: str) -> None:
@@ -48,8 +49,21 @@ class Talk:
         """Bytes so far; said ten times a second at most."""
         now = time.monotonic()
         if done >= total or now - self._told_at >= _EVERY_S:
-            self._told_at = now
+            self._told_at, self._late = now, None
             self._say("progress", name=name, done=done, total=total)
+        elif self._late is None:
+            # The last bytes before a silence must be heard of, too.
+            self._late = (name, done, total)
+            timer = threading.Timer(_EVERY_S, self._tell_late)
+            timer.daemon = True
+            timer.start()
+        else:
+            self._late = (name, done, total)
+
+    def _tell_late(self) -> None:
+        late, self._late = self._late, None
+        if late is not None:
+            self._say("progress", name=late[0], done=late[1], total=late[2])
 
     def note(self, text: str) -> None:
         """Something that the user may want to know: a retry, a wait."""
