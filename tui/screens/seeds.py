@@ -30,9 +30,9 @@ from ..widgets.lines import Lines, Row, plain
 from ..widgets.pick_list import Entry, PickList
 from ..working import begin
 from .ask import FormScreen, Text, Values
-from .base import PlaceScreen
 from .edit_seed import EditSeedScreen
 from .method import Way, method_form
+from .undoing import UndoesActs
 
 if TYPE_CHECKING:
     from ..app import PairsmithApp
@@ -47,7 +47,7 @@ _EMPTY = (
 )
 
 
-class SeedsScreen(PlaceScreen):
+class SeedsScreen(UndoesActs):
     """See the module. It lies over the place that it was opened from."""
 
     CSS = """
@@ -317,24 +317,6 @@ class SeedsScreen(PlaceScreen):
             await self._write(lambda conn: write_plan(conn, plan))
 
         self.app.push_screen(method_form(self.session, self.plan, self._way, keep))
-
-    def action_undo(self, back: bool) -> None:
-        """Undo or redo the last act of the workspace."""
-        begin(self, self._undo, back, group="write")
-
-    async def _undo(self, back: bool) -> None:
-        from pairsmith.pairs.store.journal import redo, undo
-
-        workspace = self.session.workspace
-        assert workspace is not None
-        try:
-            entry = await workspace.awrite(undo if back else redo)
-        except PairsmithError as error:
-            self.notify(str(error), severity="error")
-            return
-        none = "Nothing to undo" if back else "Nothing to redo"
-        self.notify(none if entry is None else f"{'Undone' if back else 'Done again'}: {entry.label}")
-        await self.read()
 
 
 def _entry(seed: StoredSeedTask, width: int) -> Entry:

@@ -30,7 +30,6 @@ from ..widgets.lines import Lines, Row, plain
 from ..widgets.pick_list import PickList
 from ..working import begin
 from .ask import AskYes, FormScreen, Text, Values, whole_number
-from .base import PlaceScreen
 from .method import POOL, Way, may_begin, method_form
 from .planning import estimate_lines, limits_form, limits_text, said_estimate
 from .topics_rows import (
@@ -43,6 +42,7 @@ from .topics_rows import (
     workspace_domain,
 )
 from .topics_suggest import suggest_form, usual_quota
+from .undoing import UndoesActs
 
 if TYPE_CHECKING:
     from ..app import PairsmithApp
@@ -51,7 +51,7 @@ KEEP_AFTER_S = 0.4
 """How long the arrows rest before the shares they made are kept, as one act."""
 
 
-class TopicsScreen(PlaceScreen):
+class TopicsScreen(UndoesActs):
     """See the module."""
 
     PLACE = "topics"
@@ -379,24 +379,6 @@ class TopicsScreen(PlaceScreen):
             return
         self.application.jobs.start_generate(self.plan)
         await self.application.action_place("generate")
-
-    def action_undo(self, back: bool) -> None:
-        """Undo or redo the last act of the workspace."""
-        begin(self, self._undo, back, group="undo")
-
-    async def _undo(self, back: bool) -> None:
-        from pairsmith.pairs.store.journal import redo, undo
-
-        workspace = self.session.workspace
-        assert workspace is not None
-        try:
-            entry = await workspace.awrite(undo if back else redo)
-        except PairsmithError as error:
-            self.notify(str(error), severity="error")
-            return
-        none = "Nothing to undo" if back else "Nothing to redo"
-        self.notify(none if entry is None else f"{'Undone' if back else 'Done again'}: {entry.label}")
-        await self.read()
 
     async def _write(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Write, say what does not work, read again. Raises PairsmithError after saying it."""

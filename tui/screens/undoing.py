@@ -1,0 +1,34 @@
+"""Undo and redo in places that show what acts of the workspace change."""
+
+from __future__ import annotations
+
+from pairsmith.pairs.errors import PairsmithError
+
+from ..working import begin
+from .base import PlaceScreen
+
+
+class UndoesActs(PlaceScreen):
+    """A place with undo and redo among its keys."""
+
+    async def read(self) -> None:
+        """Read what is shown anew (the place's own)."""
+        raise NotImplementedError
+
+    def action_undo(self, back: bool) -> None:
+        """Undo or redo the last act of the workspace."""
+        begin(self, self._undo, back, group="undo")
+
+    async def _undo(self, back: bool) -> None:
+        from pairsmith.pairs.store.journal import redo, undo
+
+        workspace = self.session.workspace
+        assert workspace is not None
+        try:
+            entry = await workspace.awrite(undo if back else redo)
+        except PairsmithError as error:
+            self.notify(str(error), severity="error")
+            return
+        none = "Nothing to undo" if back else "Nothing to redo"
+        self.notify(none if entry is None else f"{'Undone' if back else 'Done again'}: {entry.label}")
+        await self.read()
