@@ -69,6 +69,16 @@ def file(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove(target: Path) -> None:
+    """Remove a folder so that no one ever finds half of it under its name: a killed removal is left to `sweep`."""
+    gone = _beside(target)
+    try:
+        os.rename(target, gone)
+    except OSError:
+        return
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def text(target: Path, content: str) -> None:
     """Write a whole text file, atomically."""
     with file(target) as partial:

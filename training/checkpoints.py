@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         state = json.dumps(checkpoint.state, allow_nan=False)
         (partial / "state.json").write_text(state, encoding="utf-8")
     for old in sorted(folder.glob(f"{_NAME}*"))[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        atomic.remove(old)
     return target
 
 

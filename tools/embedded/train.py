@@ -27,13 +27,12 @@ import torch
 from pairsmith.training import checkpoints, forward
 from pairsmith.training.checkpoints import Checkpoint
 from pairsmith.training.config import Config
-from pairsmith.training.model import GPT2, random_model
 from pairsmith.training.optimiser import AdamW, Rates
 from pairsmith.training.schedule import learning_rate
-from pairsmith.training.shapes import Shape
 from pairsmith.training.vocabulary import Vocabulary, from_files
 
 from . import vocabulary
+from .beginning import new_model
 from .form import prompt_text
 from .hands import Hands
 from .making import FULL, MINIATURE, Corpus, Making, shipped
@@ -177,17 +176,6 @@ class Trainer:
         rounded = {kind: round(value, 4) for kind, value in means.items()}
         self.tell({"event": "validation", "step": self.step, "loss": rounded})
         return means
-
-
-def new_model(shape: Shape, seed: int) -> GPT2:
-    """Random weights. Positions start as waves, so that "the token before" need not be learnt for each place anew."""
-    model = random_model(shape, seed)
-    place = torch.arange(shape.context, dtype=torch.float32)[:, None]
-    rate = torch.exp(torch.arange(0, shape.width, 2) * (-math.log(10_000.0) / shape.width))
-    waves = torch.zeros(shape.context, shape.width)
-    waves[:, 0::2], waves[:, 1::2] = torch.sin(place * rate), torch.cos(place * rate)
-    model.tensors["wpe.weight"].copy_(0.02 * waves)
-    return model
 
 
 def _words(folder: Path, making: Making, corpus: Corpus, seed: int) -> Vocabulary:
