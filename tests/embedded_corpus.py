@@ -39,6 +39,7 @@ class Document:
     kind: str
     messages: tuple[Message, ...]
     answer: str
+    names: tuple[str, ...] = ()
 
 
 def _name(rng: random.Random) -> str:

@@ -59,6 +59,11 @@ class Document:
     constrained: bool = False
     """Whether the product would bind the answer to a JSON schema."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the answer has to copy."""
+        return tuple(self.case.values.values()) if self.case is not None else ()
+
 
 def drawn(rng: random.Random, kind: str) -> Sequence[Document]:
     """A group of documents of training. Raises KeyError for an unknown kind."""
