@@ -40,6 +40,7 @@ class Document:
     messages: tuple[Message, ...]
     answer: str
     names: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()
 
 
 def _name(rng: random.Random) -> str:

@@ -64,6 +64,11 @@ class Document:
         """What the answer has to copy."""
         return tuple(self.case.values.values()) if self.case is not None else ()
 
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Instructions in the prompt, which are as good to learn from as those that the model writes."""
+        return (self.case.instruction,) if self.case is not None else self.shown
+
 
 def drawn(rng: random.Random, kind: str) -> Sequence[Document]:
     """A group of documents of training. Raises KeyError for an unknown kind."""

@@ -11,43 +11,20 @@ import multiprocessing
 import pickle
 import queue
 import random
-import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from pairsmith.training.batches import Packed, pack
-from pairsmith.training.data import IGNORED, Example
+from pairsmith.training.data import Example
 from pairsmith.training.vocabulary import Vocabulary, from_shown
 
-from .form import example
+from .lessons import Document, Lesson, lesson_of
 
-_CHOICE = 4.0
-"""What the first token of a name counts: there the model chooses what to copy, the rest follows almost by itself."""
 _AHEAD = 12
 """Steps that are drawn ahead."""
 _CELLS = 6_144
 """Tokens of a slice with its padding: examples of like length are computed together."""
-
-
-class Said(Protocol):
-    """A message, as `backends.protocol` has it."""
-
-    @property
-    def role(self) -> Any: ...
-    @property
-    def content(self) -> str: ...
-
-
-class Document(Protocol):
-    """What is asked, and what the model is to say."""
-
-    @property
-    def messages(self) -> Sequence[Said]: ...
-    @property
-    def answer(self) -> str: ...
-    @property
-    def names(self) -> Sequence[str]: ...
 
 
 Draw = Callable[[random.Random, str], Sequence[Document]]
@@ -63,14 +40,6 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """An example, and how much each of its labels counts."""
-
-    example: Example
-    weights: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Slice:
     """Documents of one kind that are computed together; `divisor` brings the kind's losses to its share."""
 
@@ -79,29 +48,15 @@ class Slice:
     divisor: float
 
 
-def lesson_of(document: Document, words: Vocabulary, context: int) -> Lesson:
-    """A document as ids. Raises ValueError where it does not fit the context."""
-    turns = [(str(said.role), said.content) for said in document.messages]
-    made = example(turns, document.answer, words)
-    if len(made.inputs) > context:
-        raise ValueError(f"a document of {len(made.inputs)} tokens does not fit {context}")
-    begins = _begins(document.answer, document.names)
-    weights, place = [], 0
-    for token in (target for target in made.targets if target != IGNORED):
-        after = place + len(words.tokens[token])
-        weights.append(_CHOICE if any(place <= begin < after for begin in begins) else 1.0)
-        place = after
-    return Lesson(made, tuple(weights))
-
-
-def _begins(answer: str, names: Sequence[str]) -> list[int]:
-    """The bytes of the answer at which a name begins."""
-    content = answer.encode()
-    return [found.start() for name in names for found in re.finditer(re.escape(name.encode()), content)]
-
-
 def groups(
-    draw: Draw, kind: str, rng: random.Random, words: Vocabulary, context: int, tokens: int
+    draw: Draw,
+    kind: str,
+    rng: random.Random,
+    words: Vocabulary,
+    context: int,
+    tokens: int,
+    *,
+    plain: bool = False,
 ) -> list[Lesson]:
     """Documents of a kind until their tokens are used up, at least one group; too long ones are left out."""
     chosen: list[Lesson] = []
@@ -109,7 +64,7 @@ def groups(
     while used < tokens:
         for document in draw(rng, kind):
             try:
-                made = lesson_of(document, words, context)
+                made = lesson_of(document, words, context, plain=plain)
             except ValueError:
                 used += 1
                 continue
@@ -128,25 +83,23 @@ def _own(made: Example, before: Example) -> int:
     return len(made.inputs) - shared
 
 
-def slices(kind: str, lessons: Sequence[Lesson], share: float, *, emphasis: bool = True) -> list[Slice]:
-    """Lessons of like length together, in slices of bounded size. Without `emphasis` every label counts the same."""
+def slices(kind: str, lessons: Sequence[Lesson], share: float) -> list[Slice]:
+    """Lessons of like length together, in slices of bounded size."""
     ordered = sorted(lessons, key=lambda made: len(made.example.inputs))
     parts: list[list[Lesson]] = [[]]
     for made in ordered:
         if parts[-1] and (len(parts[-1]) + 1) * len(made.example.inputs) > _CELLS:
             parts.append([])
         parts[-1].append(made)
-    packed = [_weighted(part, emphasis) for part in parts if part]
+    packed = [_weighted(part) for part in parts if part]
     total = sum(float(batch.weights.sum()) for batch in packed)
     return [Slice(kind, batch, total / share) for batch in packed]
 
 
-def _weighted(lessons: Sequence[Lesson], emphasis: bool) -> Packed:
-    batch = pack([lesson.example for lesson in lessons])
-    if not emphasis:
-        return batch
+def _weighted(lessons: Sequence[Lesson]) -> Packed:
     import torch
 
+    batch = pack([lesson.example for lesson in lessons])
     each = torch.tensor([weight for lesson in lessons for weight in lesson.weights])
     return replace(batch, weights=torch.zeros_like(batch.weights).index_add_(0, batch.every_label, each))
 

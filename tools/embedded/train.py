@@ -168,9 +168,11 @@ class Trainer:
         for kind in self.corpus.shares:
             rng = random.Random(f"validation/{kind}")
             size = self.making.validation_tokens
-            made = draw_groups(self.corpus.draw_held_out, kind, rng, self.words, self.making.context, size)
+            made = draw_groups(
+                self.corpus.draw_held_out, kind, rng, self.words, self.making.context, size, plain=True
+            )
             with torch.no_grad():
-                parts = slices(kind, made, 1.0, emphasis=False)
+                parts = slices(kind, made, 1.0)
                 means[kind] = sum(float(forward.losses(self.model, p.batch, p.divisor)[0]) for p in parts)
         self.validations.append({"step": self.step, "loss": means})
         rounded = {kind: round(value, 4) for kind, value in means.items()}
