@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from pairsmith.backends.protocol import Message
 
-from .corruptions import Judged
+from .corruptions import UNTOUCHED, Judged
 from .prepared import Case, Split
 
 SHARES: Mapping[str, float] = {
@@ -66,8 +66,20 @@ class Document:
 
     @property
     def heard(self) -> tuple[str, ...]:
-        """Instructions in the prompt, which are as good to learn from as those that the model writes."""
-        return (self.case.instruction,) if self.case is not None else self.shown
+        """What is right in the prompt, and as good to learn from as what the model writes: instructions, responses.
+
+        Who can say what a good response says next sees where another one departs from it.
+        """
+        if self.case is None:
+            return self.shown if self.kind == "instructions" else ()
+        if self.judged is not None and self.judged.kind == UNTOUCHED:
+            return (self.case.instruction, self.judged.response)
+        return (self.case.instruction,)
+
+    @property
+    def heard_weight(self) -> float:
+        """What a token of `heard` counts, where a token of the answer counts 1; a grade is a single one."""
+        return 0.5 if self.judged is None else 0.03
 
 
 def drawn(rng: random.Random, kind: str) -> Sequence[Document]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pairsmith.training.data import IGNORED, Example
 from pairsmith.training.prompts import STYLES
-from pairsmith.training.vocabulary import Vocabulary
 
 STYLE = STYLES["phi3"]
 
@@ -24,11 +22,3 @@ def prompt_text(messages: Sequence[tuple[str, str]]) -> str:
     if roles not in (["user"], ["system", "user"]):
         raise ValueError(f"not a question with or without a system text: {roles}")
     return STYLE.prompt("\n".join(content for _, content in messages), "") + STYLE.header
-
-
-def example(messages: Sequence[tuple[str, str]], answer: str, words: Vocabulary) -> Example:
-    """Prompt and answer as ids, encoded apart as llama.cpp does; the loss is on the answer and the end of text."""
-    asked, said = words.encode(prompt_text(messages)), words.encode(answer)
-    inputs = [*asked, *said]
-    targets = [IGNORED] * (len(asked) - 1) + said + [words.end_of_text]
-    return Example(tuple(inputs), tuple(targets))

@@ -15,8 +15,6 @@ from .form import prompt_text
 
 _CHOICE = 4.0
 """What the first token of a name counts: there the model chooses what to copy, the rest follows almost by itself."""
-_HEARD = 0.5
-"""What a token of an instruction in the prompt counts."""
 
 
 class Said(Protocol):
@@ -41,7 +39,11 @@ class Document(Protocol):
 
     @property
     def heard(self) -> Sequence[str]:
-        """Instructions in the prompt: as good to learn from as those that the model writes itself."""
+        """What is right in the prompt, and is learnt as well."""
+
+    @property
+    def heard_weight(self) -> float:
+        """What a token of it counts, where one of the answer counts 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Lesson:
 
     example: Example
     weights: tuple[float, ...]
+    answer: float
+    """What the labels of the answer count together."""
 
 
 def lesson_of(document: Document, words: Vocabulary, context: int, *, plain: bool = False) -> Lesson:
@@ -68,12 +72,12 @@ def lesson_of(document: Document, words: Vocabulary, context: int, *, plain: boo
         heard = [span for text in document.heard for span in _found(text, prompt)]
         chosen = [(start, start + 1) for name in document.names for start, _ in _found(name, document.answer)]
         for place in _meeting(asked, words, heard):
-            counts[place] = _HEARD
+            counts[place] = document.heard_weight
         for place in _meeting(said, words, chosen):
             counts[len(asked) + place] = _CHOICE
     targets = [token if count else IGNORED for token, count in zip(ids[1:], counts[1:], strict=True)]
     weights = tuple(count for count in counts[1:] if count)
-    return Lesson(Example(tuple(ids[:-1]), tuple(targets)), weights)
+    return Lesson(Example(tuple(ids[:-1]), tuple(targets)), weights, sum(counts[len(asked) :]))
 
 
 def _found(part: str, text: str) -> list[tuple[int, int]]:

@@ -41,7 +41,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Documents of one kind that are computed together; `divisor` brings the kind's losses to its share."""
+    """Documents of one kind that are computed together; `divisor` brings the losses of its answers to its share."""
 
     kind: str
     batch: Packed
@@ -91,9 +91,8 @@ def slices(kind: str, lessons: Sequence[Lesson], share: float) -> list[Slice]:
         if parts[-1] and (len(parts[-1]) + 1) * len(made.example.inputs) > _CELLS:
             parts.append([])
         parts[-1].append(made)
-    packed = [_weighted(part) for part in parts if part]
-    total = sum(float(batch.weights.sum()) for batch in packed)
-    return [Slice(kind, batch, total / share) for batch in packed]
+    total = sum(lesson.answer for lesson in lessons)
+    return [Slice(kind, _weighted(part), total / share) for part in parts if part]
 
 
 def _weighted(lessons: Sequence[Lesson]) -> Packed:
