@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from pairsmith.training import checkpoints, evaluate, events, forward, loop, train, weights
+from pairsmith.training import atomic, checkpoints, evaluate, events, forward, loop, train, weights
 from pairsmith.training.errors import TrainingError
 from pairsmith.training.events import Control, Event
 from pairsmith.training.inference import Options
@@ -280,6 +280,36 @@ def test_a_full_disk_at_a_checkpoint_is_a_warning(tmp_path: Path, monkeypatch: p
     assert found[-1]["state"] == "finished"
     assert not [path for path in (folder / "checkpoints").iterdir() if ".tmp-" in path.name]
     assert checkpoints.newest(folder / "checkpoints") is not None
+
+
+def test_a_removal_that_is_killed_half_way_leaves_only_whole_checkpoints_and_is_swept_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Nothing catches it, as nothing catches a kill."""
+
+    def half(path: Path, **_keywords: Any) -> None:
+        if Path(path).is_dir():
+            min(Path(path).iterdir()).unlink()
+            raise Killed
+
+    whole = run_folder(tmp_path / "whole", epochs=2, checkpoint_every=2, keep_checkpoints=1)
+    curve = _curve(_events(whole))
+    folder = run_folder(tmp_path / "run", epochs=2, checkpoint_every=2, keep_checkpoints=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic.shutil, "rmtree", half)
+        with pytest.raises(Killed):
+            _events(folder)
+    place = folder / "checkpoints"
+    kept = {path.name for path in place.glob("step-*")}
+    assert kept == {"step-00000004"}
+    assert all(atomic.check_manifest(place / name) is not None for name in kept)
+    monkeypatch.setattr(atomic, "_alive", lambda _pid: False)  # whoever removed is dead by then
+    assert atomic.sweep(place) == 1
+    assert {path.name for path in place.iterdir()} == kept
+    found = _events(folder, resume=True)
+    assert found[0]["resumed_from"] == 4
+    assert {step: loss for step, loss in curve.items() if step > 4} == _curve(found)
 
 
 def test_running_out_of_memory_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
