@@ -89,7 +89,6 @@ class Caller:
         settings: Settings,
         *,
         prices: Mapping[str, tuple[float, float]] | None = None,
-        money_limited: bool = False,
         patience_s: float = 300.0,
         on_wait: Callable[[str], None] = lambda text: None,
         control: Control | None = None,
@@ -100,7 +99,6 @@ class Caller:
         self._budget = budget
         self._settings = settings
         self._prices = prices or {}
-        self._money_limited = money_limited
         self._patience_s = patience_s
         self._on_wait = on_wait
         self._last_good: float | None = None
@@ -253,7 +251,7 @@ class Caller:
         if name in self._prices:
             return self._prices[name]
         known = (await backend.capabilities()).price_per_million
-        if known is None and self._money_limited and backend.remote:
+        if known is None and self._budget.money_limited and backend.remote:
             raise UsageError(
                 f"the price of {name} is not known, so a limit in money cannot be kept",
                 f'Put it into the recipe: [prices] "{name}" = [prompt, completion] dollars for a million tokens',

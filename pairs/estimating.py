@@ -10,13 +10,13 @@ from pairsmith.backends.registry import open_backend, parse_spec
 
 from .estimate import ENOUGH, Average, Basis, Estimate, estimate
 from .generation_plan import deal
-from .recipes import Recipe, read_recipe
+from .recipes import Recipe
 from .store.driver import sqlite3
 from .store.live import Spent, spending, survival
-from .store.meta import get_meta
 from .store.topics import active_leaves
 from .store.workspace import Workspace
 from .surroundings import Surroundings, present_generator, present_judge
+from .workspace_recipe import recipe_of
 
 NIM_REQUESTS_PER_MINUTE = 40.0
 """What NVIDIA's hosted API grants a free account; what is learned from its answers replaces it."""
@@ -38,7 +38,7 @@ def estimate_run(
     judge = present_judge(workspace, surroundings) if judged else None
 
     def look(conn: sqlite3.Connection) -> tuple[Recipe, list[int], Basis]:
-        recipe = read_recipe(get_meta(conn, "recipe") or "", "the workspace's recipe")
+        recipe = recipe_of(conn)
         leaves = [(topic.id, topic.quota) for topic in active_leaves(conn)]
         topics = list(deal(pairs, leaves).values()) if leaves else []
         return recipe, topics, _basis(conn, recipe, surroundings, generator, judge)

@@ -29,24 +29,24 @@ from .evaluate_options import EvaluateOptions as EvaluateOptions
 from .evaluate_options import fingerprint
 from .evaluation_report import write_report
 from .evaluation_statistics import compare_measures, summarise_comparison, summarise_scores
-from .events import Ended, Event, Notice
-from .job_events import events_of
+from .events import Ended, Event
+from .job_events import Telling
 from .judging_answers import compare_all, score_all
 from .limits import Budget
-from .recipes import read_recipe
 from .reference_score import NUM_CTX
 from .store.calls import book_interrupted
 from .store.driver import sqlite3
 from .store.held_out import AnswerJudgement, HeldOutAnswer, add_answers, answers_of
 from .store.joblock import JobLock
 from .store.meta import get_meta
-from .store.runs import Run, RunState, add_event, set_result, set_state, start_run, unfinished_run
+from .store.runs import Run, RunState, set_result, set_state, start_run, unfinished_run
 from .store.workspace import Workspace
 from .subjects import Measuring, Subject, held_out_items, measure
 from .training_child import TrainingFailed
 from .training_events import Evaluating
 from .training_folder import read_items
 from .training_runs import find_run, run_folder_of, tuned_model_of
+from .workspace_recipe import prices_of
 
 TUNED, BASE = "tuned", "base"
 _MOST_QUICK_BYTES = 2 * (NUM_CTX - 1024)
@@ -75,7 +75,7 @@ class EvaluateJob:
         self._workspace = workspace
         self._settings = settings
         self._options = options or EvaluateOptions()
-        self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._telling = Telling(workspace)
         self._run_id = 0
         self._result: dict[str, Any] = {}
         self._backends: list[Backend] = []
@@ -83,7 +83,7 @@ class EvaluateJob:
 
     async def events(self) -> AsyncIterator[Event]:
         """Run the job and tell of it; the last event is `Ended`. Raises PairsmithError where it could not begin."""
-        async with contextlib.aclosing(events_of(self._run(), self._queue)) as told:
+        async with contextlib.aclosing(self._telling.events_of(self._run())) as told:
             async for event in told:
                 yield event
 
@@ -100,6 +100,7 @@ class EvaluateJob:
             await self._check_backends(against)
             choices = await asyncio.to_thread(fingerprint, self._options.choices)
             self._run_id = await workspace.awrite(lambda conn: self._begin_run(conn, train, choices))
+            self._telling.run_id = self._run_id
             state, reason, error = await self._evaluate(train, folder, items, against)
 
             def store(conn: sqlite3.Connection) -> None:
@@ -137,7 +138,7 @@ class EvaluateJob:
             except TrainingFailed as error:
                 if against == BASE:
                     raise
-                self._notice("base", f"the base model is not measured: {error}")
+                self._telling.notice("base", f"the base model is not measured: {error}")
         opponent = subjects[-1] if against == BASE else None
         if isinstance(against, Run):
             opponent = await self._other_run(folder, against, items)
@@ -155,7 +156,7 @@ class EvaluateJob:
             if opponent is not None:
                 await self._compare(judge, items, tuned, opponent)
         elif opponent is not None:
-            self._notice(
+            self._telling.notice(
                 "judge", "no judge is named: the answers are not compared. Give --judge BACKEND:MODEL"
             )
         human = await human_ratings(self._workspace, train.id)
@@ -218,7 +219,7 @@ class EvaluateJob:
         )
 
         def told(what: str, done: int, total: int) -> None:
-            self._queue.put_nowait(Evaluating(what, name, done, total))
+            self._telling.put(Evaluating(what, name, done, total))
 
         measured = await measure(folder, name, model, how, len(items), self.control, told)
         if measured is None:
@@ -239,7 +240,7 @@ class EvaluateJob:
         seen = await asyncio.to_thread(read_items, model.parent / "train.jsonl")
         leaked = {str(row.get("id")) for row in seen} & {item.uid for item in items}
         if leaked:
-            self._notice(
+            self._telling.notice(
                 "leak", f"run {run.id} was trained on {len(leaked)} of these test pairs: it knows them"
             )
         return await self._local(folder, f"run {run.id}", str(model), items)
@@ -253,7 +254,7 @@ class EvaluateJob:
         caller = await self._caller()
 
         def told(done: int, failed: int) -> None:
-            self._queue.put_nowait(Evaluating("answering", spec, len(kept) + done, len(items), failed))
+            self._telling.put(Evaluating("answering", spec, len(kept) + done, len(items), failed))
 
         outcome = await answer_all(
             self._workspace,
@@ -305,7 +306,7 @@ class EvaluateJob:
         except (BackendError, UsageError) as error:
             if options.judge is not None:
                 raise
-            self._notice("judge", f"not judged: {error}")
+            self._telling.notice("judge", f"not judged: {error}")
             return None
         return AnswerJudge(
             self._workspace, self._run_id, await self._caller(), backend, spec, explain=options.explain
@@ -317,7 +318,7 @@ class EvaluateJob:
         judged: dict[str, list[AnswerJudgement]] = {}
         for subject in subjects:
             found = await score_all(
-                judge, items, subject, self.control, self._telling("judging", subject, len(items))
+                judge, items, subject, self.control, self._progress_of("judging", subject, len(items))
             )
             self._check_stop(found.failure, found.limit)
             judged[subject.name] = found.judgements
@@ -338,17 +339,15 @@ class EvaluateJob:
     async def _compare(
         self, judge: AnswerJudge, items: Sequence[HeldOut], tuned: Subject, other: Subject
     ) -> None:
-        told = self._telling("comparing", other, len(items))
+        told = self._progress_of("comparing", other, len(items))
         found = await compare_all(judge, items, tuned, other, self.control, told)
         self._check_stop(found.failure, found.limit)
         summary = await summarise_comparison(found.judgements, {item.pair_id: item.uid for item in items})
         who = {"judge": judge.spec, "subject": tuned.name, "against": other.name}
         self._result["pairwise"] = {**who, **summary}
 
-    def _telling(self, what: str, subject: Subject, total: int) -> Callable[[int, int], None]:
-        return lambda done, failed: self._queue.put_nowait(
-            Evaluating(what, subject.name, done, total, failed)
-        )
+    def _progress_of(self, what: str, subject: Subject, total: int) -> Callable[[int, int], None]:
+        return lambda done, failed: self._telling.put(Evaluating(what, subject.name, done, total, failed))
 
     def _check_stop(self, failure: Exception | None, limit: str) -> None:
         """Raises _Stopped where not all of the work was done."""
@@ -368,25 +367,16 @@ class EvaluateJob:
 
     async def _caller(self) -> Caller:
         if self._one_caller is None:
-            text = await self._workspace.aread(lambda conn: get_meta(conn, "recipe"))
-            prices = read_recipe(text, "the workspace's recipe").prices if text else {}
             self._one_caller = Caller(
                 self._workspace,
                 self._run_id,
                 Budget(self._options.limits),
                 self._settings,
-                prices=prices,
-                money_limited=self._options.limits.cost is not None,
+                prices=await self._workspace.aread(prices_of),
                 patience_s=self._options.patience_s,
-                on_wait=lambda text: self._notice("waiting", text),
+                on_wait=lambda text: self._telling.notice("waiting", text),
             )
         return self._one_caller
-
-    def _notice(self, kind: str, text: str) -> None:
-        self._queue.put_nowait(Notice(kind, text))
-        run_id = self._run_id
-        task = asyncio.ensure_future(self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text)))
-        task.add_done_callback(lambda done: done.exception())
 
 
 def _measures(row: Mapping[str, Any]) -> dict[str, Any]:

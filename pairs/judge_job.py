@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pairsmith.backends.errors import BackendError
@@ -16,25 +17,24 @@ from .calling import Caller
 from .control import Control
 from .doors import Doors
 from .errors import PairsmithError, UsageError
-from .events import Ended, Event, Judged, Notice
+from .events import Ended, Event, Judged
 from .expressions import Expression, parse_expression
-from .job_events import events_of
+from .job_events import Telling
 from .judge_calls import JudgeCalls
 from .judging import Judge
-from .limits import Budget, LimitReached, Limits
-from .recipes import read_recipe
+from .limits import Budget, Limits
+from .many import run_many
 from .rubrics import Rubric, load_rubric
 from .store.calls import book_interrupted
 from .store.driver import sqlite3
 from .store.joblock import JobLock
 from .store.judgements import add_judgement, unjudged_pairs
-from .store.meta import get_meta
 from .store.pair_rows import get_pair
-from .store.runs import add_event, set_result, set_state, start_run
+from .store.runs import set_result, set_state, start_run
 from .store.where import matching_ids
 from .store.workspace import Workspace
+from .workspace_recipe import prices_of
 
-_MOST_TASKS = 64
 _PAGE = 500
 
 
@@ -76,27 +76,27 @@ class JudgeJob:
             workspace,
             settings,
             judge=self._options.judge,
-            on_switch=lambda kind, spec: self._notice("switched", f"the {kind} is now {spec}"),
+            on_switch=lambda kind, spec: self._telling.notice("switched", f"the {kind} is now {spec}"),
         )
-        self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._telling = Telling(workspace)
         self._counts: Counter[str] = Counter()
         self._done = 0
 
     async def events(self) -> AsyncIterator[Event]:
         """Run the job and tell of it; the last event is `Ended`. Raises PairsmithError where it could not begin."""
-        async with contextlib.aclosing(events_of(self._run(), self._queue)) as told:
+        async with contextlib.aclosing(self._telling.events_of(self._run())) as told:
             async for event in told:
                 yield event
 
     async def _run(self) -> Ended:
         workspace = self._workspace
         lock = await asyncio.to_thread(JobLock(workspace.path).acquire, "judge")
-        tasks: set[asyncio.Task[None]] = set()
         try:
             opened = await self._doors.present("judge")
             rubric = self._options.rubric or load_rubric()
             settings = {"judge": opened.spec, "kind": self._options.kind, "where": self._options.where}
             self._run_id = await workspace.awrite(lambda conn: self._begin(conn, settings))
+            self._telling.run_id = self._run_id
             caller = await self._caller()
             self._judges = JudgeCalls(workspace, self._doors, caller, rubric, self._options.kind)
             failure: Exception | None = None
@@ -105,15 +105,11 @@ class JudgeJob:
                 judge = await self._judges.judge_of(opened)
                 wanted = await asyncio.to_thread(self._wanted, judge)
                 self._total = len(wanted)
-                pending = iter(wanted)
-                failure, stop = await self._work(pending, tasks)
+                failure, stop = await run_many((partial(self._one, pair) for pair in wanted), self.control)
             except (PairsmithError, BackendError) as error:
                 failure = error
             return await self._end(failure, stop)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await self._doors.close()
             lock.release()
 
@@ -122,18 +118,14 @@ class JudgeJob:
         return start_run(conn, "judge", settings)
 
     async def _caller(self) -> Caller:
-        text = await self._workspace.aread(lambda conn: get_meta(conn, "recipe"))
-        prices = read_recipe(text, "the workspace's recipe").prices if text else {}
-        self._budget = Budget(self._options.limits)
         return Caller(
             self._workspace,
             self._run_id,
-            self._budget,
+            Budget(self._options.limits),
             self._settings,
-            prices=prices,
-            money_limited=self._options.limits.cost is not None,
+            prices=await self._workspace.aread(prices_of),
             patience_s=self._options.patience_s,
-            on_wait=lambda text: self._notice("waiting", text),
+            on_wait=lambda text: self._telling.notice("waiting", text),
             control=self.control,
         )
 
@@ -156,43 +148,6 @@ class JudgeJob:
 
         return self._workspace.read(ids)
 
-    async def _work(
-        self, pending: Iterator[int], tasks: set[asyncio.Task[None]]
-    ) -> tuple[Exception | None, str]:
-        change = asyncio.create_task(self.control.change())
-        failure: Exception | None = None
-        stop = ""
-        try:
-            while True:
-                while (
-                    not (failure or stop or self.control.paused or self.control.stopping)
-                    and len(tasks) < _MOST_TASKS
-                ):
-                    pair_id = next(pending, None)
-                    if pair_id is None:
-                        break
-                    tasks.add(asyncio.create_task(self._one(pair_id)))
-                if not tasks:
-                    if self.control.paused and not (failure or stop or self.control.stopping):
-                        await change
-                        change = asyncio.create_task(self.control.change())
-                        continue
-                    return failure, stop
-                done, _ = await asyncio.wait({*tasks, change}, return_when=asyncio.FIRST_COMPLETED)
-                if change in done:
-                    change = asyncio.create_task(self.control.change())
-                for task in done & tasks:
-                    tasks.discard(task)
-                    error = task.exception()
-                    if isinstance(error, LimitReached):
-                        stop = stop or error.what
-                    elif isinstance(error, (PairsmithError, BackendError)):
-                        failure = failure or error
-                    elif error is not None:
-                        raise error
-        finally:
-            change.cancel()
-
     async def _one(self, pair_id: int) -> None:
         pair = await self._workspace.aread(lambda conn: get_pair(conn, pair_id))
         verdictless = await self._judges.ask(pair.version, f"version {pair.version.id}")
@@ -208,7 +163,7 @@ class JudgeJob:
         self._done += 1
         self._counts["scored" if judgement.scores else "failed"] += 1
         scores = {name: score.value for name, score in (judgement.scores or {}).items()}
-        await self._queue.put(Judged(pair_id, scores, judgement.reason, self._done, self._total))
+        self._telling.put(Judged(pair_id, scores, judgement.reason, self._done, self._total))
 
     async def _end(self, failure: Exception | None, stop: str) -> Ended:
         state, reason = "done", ""
@@ -226,9 +181,3 @@ class JudgeJob:
 
         await self._workspace.awrite(store)
         return Ended(self._run_id, state, reason, None, failure, counts)
-
-    def _notice(self, kind: str, text: str) -> None:
-        self._queue.put_nowait(Notice(kind, text))
-        run_id = self._run_id
-        task = asyncio.ensure_future(self._workspace.awrite(lambda conn: add_event(conn, run_id, kind, text)))
-        task.add_done_callback(lambda done: done.exception())

@@ -47,6 +47,11 @@ class Budget:
         self._reserved: list[Reservation] = []
         self._changed = asyncio.Condition()
 
+    @property
+    def money_limited(self) -> bool:
+        """Whether what a call costs must be known."""
+        return self._limits.cost is not None
+
     def minutes_left(self) -> float | None:
         """Minutes until the limit; None without one."""
         if self._limits.minutes is None:

@@ -9,9 +9,10 @@ from typing import Any
 from .examples import parse_examples
 from .generation_plan import GenerateSettings
 from .limits import Limits
-from .recipes import METHODS, read_recipe
+from .recipes import METHODS
 from .store.driver import sqlite3
 from .store.meta import get_meta, set_meta
+from .workspace_recipe import recipe_of
 
 KEY = "run_plan"
 DEFAULT_PAIRS = 100
@@ -65,7 +66,7 @@ def write_plan(conn: sqlite3.Connection, plan: RunPlan) -> None:
 
 def read_method(conn: sqlite3.Connection) -> str:
     """How the recipe finds instructions. Raises RecipeError."""
-    return read_recipe(get_meta(conn, "recipe") or "", "the workspace's recipe").method
+    return recipe_of(conn).method
 
 
 def _number(value: Any) -> Any:

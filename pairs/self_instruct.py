@@ -54,7 +54,7 @@ class Read:
 
 
 class SelfInstruct:
-    """The method as `generating.py` drives it."""
+    """The method as the generate job drives it."""
 
     inputs = True
 

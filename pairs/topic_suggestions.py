@@ -44,7 +44,6 @@ async def add_suggested_topics(
             Budget(limits or Limits()),
             settings,
             prices=recipe.prices,
-            money_limited=limits is not None and limits.cost is not None,
             on_wait=on_wait,
         )
         tools = Tools(workspace, doors, caller, recipe, meta["domain"], seed)

@@ -165,7 +165,7 @@ def read_response(completion: Completion, instruction: str) -> Answer:
 
 
 class TopicTree:
-    """The method as `generating.py` drives it."""
+    """The method as the generate job drives it."""
 
     inputs = False
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from pairsmith.pairs.examples import PRESETS, parse_examples
 from pairsmith.pairs.instruction_rules import MENDABLE
-from pairsmith.pairs.recipes import METHODS, read_recipe
+from pairsmith.pairs.recipes import METHODS
 from pairsmith.pairs.run_plan import RunPlan
 from pairsmith.pairs.store.driver import sqlite3
-from pairsmith.pairs.store.meta import get_meta
 from pairsmith.pairs.store.seed_tasks import count_seed_tasks
+from pairsmith.pairs.workspace_recipe import recipe_of
 
 from .ask import Choice, FormScreen, Text, Values
 from .demonstration import refusal
@@ -44,7 +44,7 @@ class Way:
     @classmethod
     def read(cls, conn: sqlite3.Connection) -> Way:
         """Read it. Raises RecipeError."""
-        recipe = read_recipe(get_meta(conn, "recipe") or "", "the workspace's recipe")
+        recipe = recipe_of(conn)
         return cls(recipe.method, recipe.self_instruct.examples, count_seed_tasks(conn))
 
     def of(self, plan: RunPlan) -> str:
