@@ -36,7 +36,8 @@ def prepare_streams() -> None:
 
 def fail(failure: Failed, *, json_wanted: bool) -> int:
     """Print a failure on one line of standard error (and as JSON where that is wanted); returns its exit code."""
-    text = f"{failure.message.rstrip('.')}. {failure.advice}" if failure.advice else failure.message
+    end = "" if failure.message.endswith("?") else "."
+    text = f"{failure.message.rstrip('.')}{end} {failure.advice}" if failure.advice else failure.message
     with contextlib.suppress(OSError, ValueError):
         print(f"pairsmith: {one_line(text, 1000)}", file=sys.stderr, flush=True)
     if json_wanted:
