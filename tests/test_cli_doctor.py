@@ -111,3 +111,33 @@ def test_a_damaged_workspace_is_told(workspace: Path) -> None:
 
 def test_the_doctor_of_no_workspace_and_of_none_that_exists(tmp_path: Path) -> None:
     run("doctor", tmp_path / "none", env=NOWHERE).assert_one_line_error(4, "no workspace")
+
+
+def test_whether_there_is_a_token_for_the_hub_and_where_from_is_said_and_never_the_token(
+    tmp_path: Path,
+) -> None:
+    bare = {
+        "PAIRSMITH_HOME": str(tmp_path / "home"),
+        "HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "",
+        **NOWHERE,
+    }
+    login = tmp_path / ".cache" / "huggingface" / "token"
+
+    def hub(**env: str) -> dict[str, Any]:
+        ran = run("doctor", "--json", "--no-self-test", env={**bare, **env})
+        assert ran.code == 0, ran.out
+        assert "hf_canary" not in ran.out + ran.err
+        return findings(ran)["Hub"][0]
+
+    none = hub()
+    assert (none["state"], none["summary"][:8]) == ("note", "no token")
+    assert "HF_TOKEN" in none["advice"]
+    login.parent.mkdir(parents=True)
+    login.write_text("hf_canary_login\n", encoding="utf-8")
+    kept = hub()
+    assert (kept["state"], str(login) in kept["summary"]) == ("good", True)
+    given = hub(HF_TOKEN="hf_canary_given", HF_ENDPOINT="http://127.0.0.1:9")
+    assert (given["state"], given["summary"]) == ("good", "a token for http://127.0.0.1:9, from HF_TOKEN")
+    assert hub(HF_TOKEN="hf_canary\nsecond line")["state"] == "note"
+    assert "HF_HUB_OFFLINE" in hub(HF_HUB_OFFLINE="1")["summary"]
