@@ -30,6 +30,7 @@ from .evaluate_options import fingerprint
 from .evaluation_report import write_report
 from .evaluation_statistics import compare_measures, summarise_comparison, summarise_scores
 from .events import Ended, Event
+from .hub_access import token_for_training
 from .job_events import Telling
 from .judging_answers import compare_all, score_all
 from .limits import Budget
@@ -213,7 +214,7 @@ class EvaluateJob:
     async def _local(self, folder: Path, name: str, model: str | None, items: Sequence[HeldOut]) -> Subject:
         """Answers of a model that the child runs, measured and stored."""
         options, local_only = self._options, self._workspace.local_only
-        token = None if local_only else self._settings.env.get("HF_TOKEN") or None
+        token = token_for_training(self._settings.env, local_only=local_only)
         how = Measuring(
             self._settings.home, options.max_new_tokens, options.device, options.choices, local_only, token
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,8 +47,35 @@ def find_access(env: Mapping[str, str], *, local_only: bool) -> HubAccess:
     if env.get("HF_HUB_OFFLINE", "").strip().lower() in _TRUE:
         raise UsageError("HF_HUB_OFFLINE is set: the Hub is not contacted", "Unset it to use the Hub")
     address = read_url(env.get("HF_ENDPOINT", "").strip() or ENDPOINT)
-    token = find_key(NAME, env) or _cached(env)
-    return with_token(HubAccess(address.url), token) if token is not None else HubAccess(address.url)
+    found = find_token(env)
+    return HubAccess(address.url) if found is None else with_token(HubAccess(address.url), found.token)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundToken:
+    """A token, and where it is from, for a person to read."""
+
+    token: Secret = field(repr=False)
+    source: str
+
+
+def find_token(env: Mapping[str, str]) -> FoundToken | None:
+    """The token of HF_TOKEN, else of the cached login; None without one. Raises Unauthorized: it cannot be one."""
+    if (token := find_key(NAME, env)) is not None:
+        return FoundToken(token, NAME)
+    path = _login_file(env)
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST).strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    token = find_key(NAME, {NAME: text})
+    return None if token is None else FoundToken(token, f"the login that hf auth login keeps in {path}")
+
+
+def token_for_training(env: Mapping[str, str], *, local_only: bool) -> str | None:
+    """The token that a training child may download a base model with: that of HF_TOKEN alone."""
+    return None if local_only else env.get(NAME) or None
 
 
 def with_token(access: HubAccess, token: Secret) -> HubAccess:
@@ -65,14 +93,11 @@ def typed_token(text: str) -> Secret:
     return found
 
 
-def _cached(env: Mapping[str, str]) -> Secret | None:
-    """The token that `hf auth login` keeps, from where huggingface_hub has it."""
+def _login_file(env: Mapping[str, str]) -> Path:
+    """Where huggingface_hub keeps the token of `hf auth login`."""
     caches = env.get("XDG_CACHE_HOME", "").strip() or str(Path(env.get("HOME", "").strip() or "~") / ".cache")
     home = Path(env.get("HF_HOME", "").strip() or Path(caches) / "huggingface")
-    try:
-        path = Path(env.get("HF_TOKEN_PATH", "").strip() or home / "token").expanduser()
-        with path.open(encoding="utf-8") as file:
-            text = file.read(_LONGEST).strip()
-    except (OSError, UnicodeDecodeError, RuntimeError):
-        return None
-    return find_key(NAME, {NAME: text}) if text else None
+    path = Path(env.get("HF_TOKEN_PATH", "").strip() or home / "token")
+    with contextlib.suppress(RuntimeError):  # no home folder
+        path = path.expanduser()
+    return path

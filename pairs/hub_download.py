@@ -82,7 +82,10 @@ def _card(
 
 
 def _get(api: Any, where: Mapping[str, str], revision: str, entry: Any, folder: Path, talk: Talk) -> Path:
-    """Download a file, going on where an earlier try stopped; its path. Raises Refused("checksum")."""
+    """Download a file; its path. One that an earlier process brought whole is kept, one that was cut begins anew.
+
+    Raises Refused("checksum").
+    """
     assert is_safe(entry.path)
     path: Path = folder / str(entry.path)
     if path.is_file() and _is_whole(path, entry):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .hub_layout import is_safe
-from .hub_talk import Refused, Talk, open_api
+from .hub_talk import Refused, Talk, open_api, token_of
 
 ROOM = 64 << 20
 """Bytes of the disk that are left free."""
@@ -99,7 +99,7 @@ def _fetch_all(job: Mapping[str, Any], commit: str, part: Path, size: int, talk:
     httpx = importlib.import_module("httpx")
     hub = importlib.import_module("huggingface_hub")
     address = hub.hf_hub_url(job["repo"], job["file"], revision=commit, endpoint=job["endpoint"])
-    headers = hub.utils.build_hf_headers(token=job.get("token") or False)
+    headers = hub.utils.build_hf_headers(token=token_of(job))
     headers["Accept-Encoding"] = "identity"
     left = _TRIES
     while _arrived(part) < size:

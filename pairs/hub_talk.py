@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pairsmith.backends.http_errors import hide_keys, server_message
 from pairsmith.backends.text import one_line
@@ -134,4 +134,9 @@ def open_api(job: Mapping[str, Any]) -> Any:
 
     # Through importlib, because reading its types costs the type checker minutes.
     hub = importlib.import_module("huggingface_hub")
-    return hub.HfApi(endpoint=job["endpoint"], token=job.get("token") or False)
+    return hub.HfApi(endpoint=job["endpoint"], token=token_of(job))
+
+
+def token_of(job: Mapping[str, Any]) -> str | Literal[False]:
+    """The job's token as huggingface_hub takes it; False: without one, whatever login this machine keeps."""
+    return job.get("token") or False

@@ -52,7 +52,7 @@ def download_dataset(
     note: Note = lambda text: None,
     check: Callable[[], None] = lambda: None,
 ) -> Download:
-    """Download the data files that a source means (blocking). What arrived of a download that was cut is kept.
+    """Download the data files that a source means (blocking). The whole files of a download that was cut are kept.
 
     Raises HubFailed, PairsmithError where they are larger than `most_bytes` together, and for the disk.
     """

@@ -1,4 +1,4 @@
-"""The state of the machine: Python, SQLite, processor, GPU, places. Nothing heavy is imported."""
+"""The state of the machine: Python, SQLite, processor, GPU, places, the Hub's token. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from pairsmith.backends.errors import BackendError
 from pairsmith.backends.text import one_line
 
+from .errors import UsageError
 from .findings import Finding
+from .hub_access import NAME, find_access, find_token
 from .store.driver import sqlite3, wal_bug
 from .surroundings import Surroundings
 from .user_settings import settings_path
@@ -35,6 +38,7 @@ def check_machine(surroundings: Surroundings) -> list[Finding]:
         check_processor(),
         check_gpu(),
         _home(surroundings),
+        check_hub(surroundings),
     ]
 
 
@@ -119,3 +123,16 @@ def _home(surroundings: Surroundings) -> Finding:
         f"; {defaults}" if defaults else ""
     )
     return Finding("machine", "home", "good", summary)
+
+
+def check_hub(surroundings: Surroundings) -> Finding:
+    """Whether there is a token for the Hugging Face Hub, and where it is from; contacts nobody."""
+    try:
+        access = find_access(surroundings.env, local_only=surroundings.settings.local_only)
+        found = find_token(surroundings.env)
+    except (BackendError, UsageError) as error:
+        return Finding("machine", "Hub", "note", error.message, error.advice)
+    if found is None:
+        advice = f"To push: set {NAME} (made on {access.tokens_page}), or run hf auth login"
+        return Finding("machine", "Hub", "note", "no token: what is public can be read", advice)
+    return Finding("machine", "Hub", "good", f"a token for {access.endpoint}, from {one_line(found.source)}")

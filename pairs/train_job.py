@@ -20,6 +20,7 @@ from .chosen_pairs import choose_pairs, count_verdicts_of
 from .control import Control
 from .errors import PairsmithError, UsageError
 from .events import Ended, Event, Notice
+from .hub_access import token_for_training
 from .memory_holders import find_holders, free_memory, may_have_gpu, unload
 from .splits import Side, assign, parity_sides, store_sides, stored_sides, texts_to_split
 from .store.driver import sqlite3
@@ -275,7 +276,7 @@ class TrainJob:
             self._child = None
 
     def _token(self) -> str | None:
-        return None if self._workspace.local_only else self._backends.env.get("HF_TOKEN") or None
+        return token_for_training(self._backends.env, local_only=self._workspace.local_only)
 
     async def _pass_on(self, child: TrainingChild) -> None:
         """A pause or a stop becomes a checkpoint and the end of the child."""

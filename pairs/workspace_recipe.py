@@ -21,5 +21,5 @@ def recipe_of(conn: sqlite3.Connection) -> Recipe:
 
 
 def prices_of(conn: sqlite3.Connection) -> Mapping[str, tuple[float, float]]:
-    """Dollars for a million prompt and completion tokens by BACKEND:MODEL; none without a recipe. Raises RecipeError."""
+    """Dollars for a million prompt and completion tokens by BACKEND:MODEL; none where there is no recipe."""
     return recipe_of(conn).prices if get_meta(conn, "recipe") else {}
