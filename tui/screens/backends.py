@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 from textual.widget import Widget
@@ -21,13 +21,12 @@ from ..widgets.pick_list import PickList
 from ..working import begin
 from .ask import FormScreen, Text, Values
 from .backends_rows import ORDER, backend_entries, detail_rows
-from .base import PlaceScreen
 from .demonstration import note_rows
+from .list_place import ListPlace
 
 if TYPE_CHECKING:
     from pairsmith.pairs.backend_checks import Offered
 
-    from ..app import PairsmithApp
 
 PAINT_S = 0.25
 TEST_PROMPT = "Say in one sentence what a good answer is."
@@ -36,7 +35,7 @@ WAY_OUT = "G on a model below chooses a real one, d downloads one"
 _START = "enter: does it answer? · t sends it a prompt of yours · G lets it write, J lets it judge"
 
 
-class BackendsScreen(PlaceScreen):
+class BackendsScreen(ListPlace):
     """See the module."""
 
     PLACE = "backends"
@@ -78,15 +77,6 @@ class BackendsScreen(PlaceScreen):
         yield Lines(id="detail")
 
     @property
-    def _app(self) -> PairsmithApp:
-        return cast("PairsmithApp", self.app)
-
-    @property
-    def list(self) -> PickList:
-        """The list."""
-        return self.query_one("#all", PickList)
-
-    @property
     def detail(self) -> str:
         """What stands below the list, for tests."""
         return plain(self.query_one("#detail", Lines).rows)
@@ -103,10 +93,6 @@ class BackendsScreen(PlaceScreen):
         if self.offered:  # a model may have been written or brought meanwhile
             begin(self, self._ask_one, "llama-cpp", group="llama-cpp")
 
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
-
     def show_session(self) -> None:
         """Who writes and who judges is marked in the list."""
         super().show_session()
@@ -114,7 +100,7 @@ class BackendsScreen(PlaceScreen):
             self.paint()
 
     def _tick(self) -> None:
-        pulls = self._app.pulls
+        pulls = self.application.pulls
         if pulls.version != self._painted:
             self._painted = pulls.version
             done = {pull.model: pull.backend for pull in pulls.all.values() if pull.done}
@@ -130,7 +116,7 @@ class BackendsScreen(PlaceScreen):
         if not width:
             return
         session = self.session
-        pulls = self._app.pulls.all.values()
+        pulls = self.application.pulls.all.values()
         notes = note_rows(session, width - 4, WAY_OUT)
         self.list.show_entries(
             backend_entries(self.offered, pulls, session.generator, session.judge, width, notes)
@@ -149,16 +135,6 @@ class BackendsScreen(PlaceScreen):
         """Another entry, another answer."""
         event.stop()
         self._paint_detail()
-
-    def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """A second click asks."""
-        event.stop()
-        if event.twice:
-            self.action_health()
-
-    def action_move(self, steps: int) -> None:
-        """Move the cursor."""
-        self.list.move(steps)
 
     @property
     def model(self) -> str | None:
@@ -205,6 +181,10 @@ class BackendsScreen(PlaceScreen):
             self.offered[name] = Offered(Finding("backends", name, "bad", one_line(str(error))))
         self.paint()
 
+    def take(self) -> None:
+        """Ask it."""
+        self.action_health()
+
     def action_health(self) -> None:
         """Ask the model for a token, the backend for its list."""
         entry = self.list.current
@@ -219,7 +199,7 @@ class BackendsScreen(PlaceScreen):
             self.say(entry, rest, "asking…")
             begin(self, self._health, entry, rest, group="health")
         elif kind == "pull":
-            self._app.pulls.forget(rest)
+            self.application.pulls.forget(rest)
 
     async def _health(self, entry: str, spec: str) -> None:
         from pairsmith.pairs.backend_checks import check_health
@@ -301,7 +281,7 @@ class BackendsScreen(PlaceScreen):
         from .models import take_model
 
         try:
-            await take_model(self._app, "judge" if kind == "judge" else "generator", spec)
+            await take_model(self.application, "judge" if kind == "judge" else "generator", spec)
         except (PairsmithError, BackendError) as error:
             self.say(f"model:{spec}", f"✗ {spec}", str(error))
         self.paint()
@@ -313,7 +293,7 @@ class BackendsScreen(PlaceScreen):
             name = values["model"].strip().removeprefix("ollama:")
             if not name:
                 return "Type a model's name, such as llama3.2:1b (ollama.com/library lists them)"
-            self._app.pulls.start(name)
+            self.application.pulls.start(name)
             self.paint()
             self.list.go_to(f"pull:{name}")
             return None
@@ -325,13 +305,13 @@ class BackendsScreen(PlaceScreen):
         """Ask which model to download."""
         from .get_model import get_model_form
 
-        self.app.push_screen(get_model_form(self._app))
+        self.app.push_screen(get_model_form(self.application))
 
     def action_give_up(self) -> None:
         """Give the pull under the cursor up."""
         kind, _, rest = (self.list.current or "").partition(":")
         if kind == "pull":
-            self._app.pulls.give_up(rest)
+            self.application.pulls.give_up(rest)
         else:
             self.notify("Go to a model that is being brought")
 
@@ -357,4 +337,6 @@ class BackendsScreen(PlaceScreen):
         """Keep an API key."""
         from .home_ways import key_form
 
-        self.app.push_screen(key_form(self._app, lambda: begin(self, self._ask_one, "nim", group="ask")))
+        self.app.push_screen(
+            key_form(self.application, lambda: begin(self, self._ask_one, "nim", group="ask"))
+        )

@@ -39,9 +39,24 @@ class PlaceScreen(Screen[None]):
         return ()
 
     @property
+    def application(self) -> PairsmithApp:
+        """The application, by its own type."""
+        return cast("PairsmithApp", self.app)
+
+    @property
     def session(self) -> Session:
         """The application's state."""
-        return cast("PairsmithApp", self.app).session
+        return self.application.session
+
+    def paint(self) -> None:
+        """Draw what is known (the place's own)."""
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self.call_after_refresh(self._resized)
+
+    def _resized(self) -> None:
+        self.paint()
 
     def show_session(self) -> None:
         """Paint lines 1 and 2 again after the session changed."""

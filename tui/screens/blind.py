@@ -82,10 +82,6 @@ class BlindScreen(LeavesOnce, PlaceScreen):
         """What was rated is on the disk before anything else ends."""
         await self._saved()
 
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
-
     async def _read(self) -> None:
         sheet, seed = self.sheet, self.workspace.id
         try:

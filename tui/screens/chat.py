@@ -114,10 +114,6 @@ class ChatScreen(LeavesOnce, PlaceScreen):
         _ENDING.add(ending)
         ending.add_done_callback(_ENDING.discard)
 
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
-
     # ---- talking -------------------------------------------------------------------------------------------
 
     def _begin(self, asked: str | None) -> None:

@@ -173,7 +173,7 @@ class EvaluateScreen(JobPlace):
         state = self._state
         watch = state.watch if state is not None else None
         if state is not None and isinstance(watch, EvaluateWatch) and watch.train_run == self.chosen:
-            if self._app.jobs.running:
+            if self.application.jobs.running:
                 last = watch.last
                 if state.state == "stopping":
                     return "■ stopping: what was measured is kept", "accent"
@@ -211,7 +211,7 @@ class EvaluateScreen(JobPlace):
             options = EvaluateOptions(run=str(chosen), default_judge=session.judge, against=against)
             return EvaluateJob(workspace, await session.backend_settings(), options)
 
-        self._app.jobs.start_watched("evaluate", EvaluateWatch(chosen), make)
+        self.application.jobs.start_watched("evaluate", EvaluateWatch(chosen), make)
         self.paint()
 
     def action_run(self) -> None:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from textual.binding import Binding
 from textual.widget import Widget
@@ -34,12 +33,9 @@ from ..widgets.meters import size
 from ..widgets.pick_list import PickList
 from ..working import begin
 from .ask import AskYes, FormScreen, Text, Values
-from .base import PlaceScreen
 from .form_rows import Setting, near, setting_entries, tail
+from .list_place import ListPlace
 from .progress import ProgressScreen
-
-if TYPE_CHECKING:
-    from ..app import PairsmithApp
 
 ABOUT = {
     "jsonl": "everything there is about a pair, one on each line: scores, verdict, topic, model",
@@ -60,10 +56,11 @@ VERDICTS: tuple[tuple[VerdictChoice, str], ...] = (
 )
 
 
-class ExportScreen(PlaceScreen):
+class ExportScreen(ListPlace):
     """See the module."""
 
     PLACE = "export"
+    LIST = "form"
     CSS = """
     ExportScreen #form { margin: 1 0 0 0; }
     ExportScreen #said { height: 7; }
@@ -94,13 +91,9 @@ class ExportScreen(PlaceScreen):
         yield Lines(id="said")
 
     @property
-    def _app(self) -> PairsmithApp:
-        return cast("PairsmithApp", self.app)
-
-    @property
     def form(self) -> PickList:
-        """The settings."""
-        return self.query_one("#form", PickList)
+        """The list of settings."""
+        return self.list
 
     @property
     def said(self) -> str:
@@ -123,10 +116,6 @@ class ExportScreen(PlaceScreen):
         """Pairs may have come or gone."""
         super().on_screen_resume()
         self._count()
-
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
 
     def _count(self) -> None:
         self._preview, self._problem = None, ""
@@ -208,16 +197,6 @@ class ExportScreen(PlaceScreen):
             rows += [(Piece(f" {text}", "quiet"),) for text in left_out(self._preview)]
         return rows + [(Piece(f" {line(text, width - 2)}", "good"),) for text in self._written]
 
-    def action_move(self, steps: int) -> None:
-        """Move the cursor."""
-        self.form.move(steps)
-
-    def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """A second click changes."""
-        event.stop()
-        if event.twice:
-            self.action_change()
-
     def action_turn(self, steps: int) -> None:
         """Another choice on this line."""
         here = self.form.current
@@ -244,6 +223,10 @@ class ExportScreen(PlaceScreen):
             self.notify("enter changes this one")
             return
         self._count()
+
+    def take(self) -> None:
+        """Change it."""
+        self.action_change()
 
     def action_change(self) -> None:
         """Ask for a value, or take the next choice."""
@@ -315,7 +298,7 @@ class ExportScreen(PlaceScreen):
         from .tuned import tuned_form
 
         try:
-            self.app.push_screen(await tuned_form(self._app))
+            self.app.push_screen(await tuned_form(self.application))
         except (PairsmithError, BackendError) as error:
             self.notify(str(error), severity="error")
 
@@ -361,7 +344,7 @@ class ExportScreen(PlaceScreen):
         from .push import push_form
 
         chosen = replace(self.chosen, judge=self.session.judge)
-        self.app.push_screen(await push_form(self._app, chosen, self._show_written))
+        self.app.push_screen(await push_form(self.application, chosen, self._show_written))
 
     def _show_written(self, lines: Sequence[str]) -> None:
         self._written = [one_line(text, 300) for text in lines]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
 
 from textual.binding import Binding
 from textual.widget import Widget
@@ -23,9 +22,6 @@ from .generate_rows import SPACE, generate_rows
 from .generate_view import Fresh, View, read_fresh, view_of_job, view_of_last_run
 from .method import Way, may_begin, method_form
 from .planning import estimate_lines, limits_form, said_estimate
-
-if TYPE_CHECKING:
-    from ..app import PairsmithApp
 
 PAINT_S = 0.25
 READ_S = 1.0
@@ -67,10 +63,6 @@ class GenerateScreen(PlaceScreen):
         """One area of lines."""
         yield Lines(id="run")
 
-    @property
-    def _app(self) -> PairsmithApp:
-        return cast("PairsmithApp", self.app)
-
     def on_mount(self) -> None:
         """Look at the job a few times a second while this place is on the screen."""
         self.set_interval(PAINT_S, self._tick)
@@ -80,10 +72,6 @@ class GenerateScreen(PlaceScreen):
         """Read what is on the disk, and paint."""
         super().on_screen_resume()
         begin(self, self._read_stored, group="stored")
-
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
 
     def show_session(self) -> None:
         """Who writes and judges is told above the numbers."""
@@ -97,11 +85,11 @@ class GenerateScreen(PlaceScreen):
         return plain(self.query_one(Lines).rows)
 
     def _tick(self) -> None:
-        state = self._app.jobs.state
+        state = self.application.jobs.state
         if (
             self.is_current
             and state is not None
-            and (self._app.jobs.running or state.version != self._painted)
+            and (self.application.jobs.running or state.version != self._painted)
         ):
             self.paint()
 
@@ -111,7 +99,7 @@ class GenerateScreen(PlaceScreen):
         width, height = area.size
         if not width:
             return
-        jobs = self._app.jobs
+        jobs = self.application.jobs
         # A job tells that it is over just before it is: only what is painted after that is final.
         self._painted = jobs.state.version if jobs.state is not None and not jobs.running else -1
         view = view_of_job(jobs, self._fresh) or self._starting() or self._stored
@@ -132,30 +120,34 @@ class GenerateScreen(PlaceScreen):
 
         from .generate_view import status_of
 
-        state = self._app.jobs.state
+        state = self.application.jobs.state
         if state is None or state.watch is not None:
             return None
-        status, good = status_of(self._app.jobs, state)
+        status, good = status_of(self.application.jobs, state)
         if state.kind == "judge":
             done, total = state.judged
             of = f" of {total:,}" if total is not None else ""
             status = f"{status} · judging {done:,}{of}, {state.judge_failed:,} failed"
-        elif self._app.jobs.running and state.state == "starting":
+        elif self.application.jobs.running and state.state == "starting":
             status = "▶ starting"
         before = self._stored or View(Ledger(self.plan.pairs, 0, 0, 0, {}, Calls()))
         told = [(0.0, told.kind, told.text) for told in list(state.told)[-3:]]
         return replace(before, status=status, good=good, told=told or before.told)
 
     def _read_soon(self) -> None:
-        state = self._app.jobs.state
-        if self.is_current and state is not None and (self._app.jobs.running or self._read != state.version):
+        state = self.application.jobs.state
+        if (
+            self.is_current
+            and state is not None
+            and (self.application.jobs.running or self._read != state.version)
+        ):
             begin(self, self._read_fresh, group="fresh")
 
     async def _read_fresh(self) -> None:
-        state, workspace = self._app.jobs.state, self.session.workspace
+        state, workspace = self.application.jobs.state, self.session.workspace
         if state is None or workspace is None or state.run_id is None or state.kind != "generate":
             return
-        run_id, running = state.run_id, self._app.jobs.running
+        run_id, running = state.run_id, self.application.jobs.running
         self._read = state.version
         with contextlib.suppress(PairsmithError, RuntimeError):
             self._fresh = await workspace.aread(lambda conn: read_fresh(conn, run_id, running))
@@ -208,8 +200,8 @@ class GenerateScreen(PlaceScreen):
 
     def action_go(self) -> None:
         """Go on, or start."""
-        if self._app.jobs.running:
-            self.notify("A job is under way" + (": p goes on" if self._app.jobs.paused else ""))
+        if self.application.jobs.running:
+            self.notify("A job is under way" + (": p goes on" if self.application.jobs.paused else ""))
             return
         begin(self, self._go, group="go")
 
@@ -219,7 +211,7 @@ class GenerateScreen(PlaceScreen):
         try:
             self.plan = await workspace.aread(read_plan)
             last = await view_of_last_run(workspace)
-            if not await may_begin(self._app, self.plan):
+            if not await may_begin(self.application, self.plan):
                 return
         except PairsmithError as error:
             self.notify(str(error), severity="error")
@@ -228,21 +220,21 @@ class GenerateScreen(PlaceScreen):
         if finished:
             self.action_number()
         else:
-            self._app.jobs.start_generate(self.plan)
+            self.application.jobs.start_generate(self.plan)
             self.paint()
 
     def action_pause(self) -> None:
         """Pause, or go on."""
-        if self._app.jobs.running:
-            self._app.jobs.toggle_pause()
+        if self.application.jobs.running:
+            self.application.jobs.toggle_pause()
             self.paint()
         else:
             self.notify("Nothing runs: g goes on or starts")
 
     def action_stop(self) -> None:
         """Stop."""
-        if self._app.jobs.running:
-            self._app.jobs.stop()
+        if self.application.jobs.running:
+            self.application.jobs.stop()
             self.paint()
         else:
             self.notify("Nothing runs")
@@ -255,11 +247,13 @@ class GenerateScreen(PlaceScreen):
         from .models import ModelScreen
 
         stopped = (
-            not self._app.jobs.running and self._app.jobs.state is not None and self._app.jobs.state.problem
+            not self.application.jobs.running
+            and self.application.jobs.state is not None
+            and self.application.jobs.state.problem
         )
         if await self.app.push_screen_wait(ModelScreen("judge" if kind == "judge" else "generator")):
-            if stopped and kind == "generator" and self._app.jobs.state.kind == "generate":  # type: ignore[union-attr]
-                self._app.jobs.start_generate(self.plan)
+            if stopped and kind == "generator" and self.application.jobs.state.kind == "generate":  # type: ignore[union-attr]
+                self.application.jobs.start_generate(self.plan)
             self.paint()
 
     def action_number(self) -> None:
@@ -267,14 +261,14 @@ class GenerateScreen(PlaceScreen):
 
         async def do(values: Values) -> str | None:
             plan = self._plan_of(values)
-            if self._app.jobs.running:
+            if self.application.jobs.running:
                 return "A job is under way: P stops it"
             assert self.session.workspace is not None
             if (await self.session.workspace.aread(Way.read)).lacks_seeds(plan):
                 return "Self-Instruct starts from seed tasks, and there are none: esc, then s adds some"
             await self.session.workspace.awrite(lambda conn: write_plan(conn, plan))
             self.plan = plan
-            self._app.jobs.start_generate(plan)
+            self.application.jobs.start_generate(plan)
             return None
 
         async def say(values: Values) -> str:
@@ -326,8 +320,8 @@ class GenerateScreen(PlaceScreen):
         """Judge what is not scored."""
         if self.session.judge is None and not may_judge(self.session):
             self.notify("There is no judge: J chooses one", severity="warning")
-        elif self._app.jobs.running:
+        elif self.application.jobs.running:
             self.notify("A job is under way: P stops it", severity="warning")
         else:
-            self._app.jobs.start_judge()
+            self.application.jobs.start_judge()
             self.paint()

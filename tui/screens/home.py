@@ -10,7 +10,7 @@ import contextlib
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 from textual.widget import Widget
@@ -20,22 +20,21 @@ from pairsmith.pairs.errors import PairsmithError
 from ..recent import Recent, read_recent
 from ..widgets.pick_list import PickList
 from ..working import begin
-from .base import PlaceScreen
 from .home_rows import Known, Standing, entries_of
+from .list_place import ListPlace
 
 if TYPE_CHECKING:
     from pairsmith.pairs.findings import Finding
-
-    from ..app import PairsmithApp
 
 READ_S = 2.0
 PULL_S = 0.25
 
 
-class HomeScreen(PlaceScreen):
+class HomeScreen(ListPlace):
     """See the module."""
 
     PLACE = "home"
+    LIST = "ways"
     CSS = "HomeScreen #ways { margin: 1 0 0 0; }"
     BINDINGS = [  # noqa: RUF012 - Textual's own declaration
         Binding("enter", "take", "open", id="home.take", tooltip="Go there: what the cursor is on"),
@@ -74,15 +73,6 @@ class HomeScreen(PlaceScreen):
         """One list."""
         yield PickList(id="ways")
 
-    @property
-    def _app(self) -> PairsmithApp:
-        return cast("PairsmithApp", self.app)
-
-    @property
-    def list(self) -> PickList:
-        """The list of ways."""
-        return self.query_one("#ways", PickList)
-
     def on_mount(self) -> None:
         """Paint what is known without looking; look afterwards."""
         self.call_after_refresh(self._after_first_frame)
@@ -94,10 +84,6 @@ class HomeScreen(PlaceScreen):
         super().on_screen_resume()
         begin(self, self.read, group="read")
 
-    def on_resize(self) -> None:
-        """Draw for the new width."""
-        self.call_after_refresh(self.paint)
-
     def show_session(self) -> None:
         """What runs is shown here too."""
         super().show_session()
@@ -107,7 +93,7 @@ class HomeScreen(PlaceScreen):
     def paint(self) -> None:
         """Paint the list."""
         width = self.list.size.width
-        self._known.pull = self._app.pulls.under_way
+        self._known.pull = self.application.pulls.under_way
         if width:
             self.list.show_entries(entries_of(self._known, self.session, width))
 
@@ -115,7 +101,7 @@ class HomeScreen(PlaceScreen):
         self.look()
 
     def _tick(self) -> None:
-        pulls = self._app.pulls
+        pulls = self.application.pulls
         if pulls.version == self._painted:
             return
         self._painted = pulls.version
@@ -192,29 +178,19 @@ class HomeScreen(PlaceScreen):
             backend("ollama"), backend("llama-cpp"), others(), writer(), return_exceptions=True
         )
 
-    def action_move(self, steps: int) -> None:
-        """Move the cursor."""
-        self.list.move(steps)
-
-    def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """A click picks, another opens."""
-        event.stop()
-        if event.twice:
-            self._take(event.entry)
-
     def action_take(self) -> None:
         """Do what the cursor is on."""
-        if self.list.current is not None:
-            self._take(self.list.current)
+        self.take()
 
-    def _take(self, entry: str) -> None:
-        kind, _, rest = entry.partition(":")
+    def take(self) -> None:
+        """Open it."""
+        kind, _, rest = (self.list.current or "").partition(":")
         if kind == "place":
-            self._app.call_later(self._app.action_place, rest)
+            self.application.call_later(self.application.action_place, rest)
         elif kind == "recent":
             begin(self, self._open, Path(rest), group="open")
         elif kind == "tour":
-            self._app.action_tour()
+            self.application.action_tour()
         elif kind in ("new", "open", "import", "try", "get"):
             getattr(self, f"action_{kind}")()
 
@@ -222,7 +198,7 @@ class HomeScreen(PlaceScreen):
         from .home_ways import open_path
 
         try:
-            await open_path(self._app, path)
+            await open_path(self.application, path)
         except (PairsmithError, OSError) as error:
             self.notify(str(error), severity="error")
         await self.read()
@@ -231,13 +207,13 @@ class HomeScreen(PlaceScreen):
         """A new workspace."""
         from .home_ways import new_form
 
-        self.app.push_screen(new_form(self._app))
+        self.app.push_screen(new_form(self.application))
 
     def action_open(self) -> None:
         """Open or import a file."""
         from .home_ways import open_form
 
-        self.app.push_screen(open_form(self._app))
+        self.app.push_screen(open_form(self.application))
 
     def action_import(self) -> None:
         """Import into the open workspace."""
@@ -246,19 +222,19 @@ class HomeScreen(PlaceScreen):
         if self.session.workspace is None:
             self.action_open()
         else:
-            self.app.push_screen(import_form(self._app))
+            self.app.push_screen(import_form(self.application))
 
     def action_key(self) -> None:
         """Keep an API key."""
         from .home_ways import key_form
 
-        self.app.push_screen(key_form(self._app, self.look))
+        self.app.push_screen(key_form(self.application, self.look))
 
     def action_get(self) -> None:
         """Download a model."""
         from .get_model import get_model_form
 
-        self.app.push_screen(get_model_form(self._app))
+        self.app.push_screen(get_model_form(self.application))
 
     def action_try(self) -> None:
         """A demonstration with a model of this machine."""
@@ -271,7 +247,7 @@ class HomeScreen(PlaceScreen):
         from .home_ways import try_it
 
         try:
-            await try_it(self._app, writer)
+            await try_it(self.application, writer)
         except (PairsmithError, OSError) as error:
             self.notify(str(error), severity="error")
 

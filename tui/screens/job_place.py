@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from .base import PlaceScreen
 
 if TYPE_CHECKING:
-    from ..app import PairsmithApp
     from ..jobs import JobKind, JobState
 
 PAINT_S = 0.25
@@ -22,30 +21,18 @@ class JobPlace(PlaceScreen):
         super().__init__()
         self._painted = -1
 
-    def paint(self) -> None:
-        """Draw what is known."""
-        raise NotImplementedError
-
     def job_ended(self) -> None:
         """The job has just ended: what it left can be read."""
 
     @property
-    def _app(self) -> PairsmithApp:
-        return cast("PairsmithApp", self.app)
-
-    @property
     def _state(self) -> JobState | None:
         """The job of this kind, running or not; None where the last one was of another kind."""
-        state = self._app.jobs.state
+        state = self.application.jobs.state
         return state if state is not None and state.kind == self.JOB else None
 
     def on_mount(self) -> None:
         """Look at the job a few times a second while this place is on the screen."""
         self.set_interval(PAINT_S, self._tick)
-
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
 
     def _tick(self) -> None:
         state = self._state
@@ -59,15 +46,15 @@ class JobPlace(PlaceScreen):
 
     def _may_start(self) -> bool:
         """Whether no job is under way; says so where one is."""
-        if self._app.jobs.running:
-            self.notify("A job is under way" + (": p goes on" if self._app.jobs.paused else ""))
+        if self.application.jobs.running:
+            self.notify("A job is under way" + (": p goes on" if self.application.jobs.paused else ""))
             return False
         return True
 
     def action_stop(self) -> None:
         """Stop what runs."""
-        if self._app.jobs.running:
-            self._app.jobs.stop()
+        if self.application.jobs.running:
+            self.application.jobs.stop()
             self.paint()
         else:
             self.notify("Nothing runs")

@@ -195,7 +195,6 @@ class ReviewBase(PlaceScreen):
     def on_resize(self) -> None:
         """Lay the pair out for the new size."""
         self.set_class(self.size.height < _LOW, "-low")
-        self.call_after_refresh(self._resized)
 
     def _resized(self) -> None:
         self.list.go(self.cursor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from textual.binding import Binding
 from textual.widget import Widget
@@ -33,9 +32,6 @@ from .ask import FormScreen, Text, Values
 from .edit_seed import EditSeedScreen
 from .method import Way, method_form
 from .undoing import UndoesActs
-
-if TYPE_CHECKING:
-    from ..app import PairsmithApp
 
 SHOWN = 1000
 """Entries in the list; / finds others."""
@@ -87,15 +83,6 @@ class SeedsScreen(UndoesActs):
         yield Lines(id="detail")
 
     @property
-    def _app(self) -> PairsmithApp:
-        return cast("PairsmithApp", self.app)
-
-    @property
-    def list(self) -> PickList:
-        """The list."""
-        return self.query_one("#all", PickList)
-
-    @property
     def text(self) -> str:
         """What is on the screen, for tests."""
         head, detail = (plain(self.query_one(name, Lines).rows) for name in ("#head", "#detail"))
@@ -119,10 +106,6 @@ class SeedsScreen(UndoesActs):
         """Others may have changed them."""
         super().on_screen_resume()
         begin(self, self.read, group="read")
-
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
 
     async def read(self) -> None:
         """Read all of them."""
@@ -205,16 +188,6 @@ class SeedsScreen(UndoesActs):
         event.stop()
         self._paint_detail()
 
-    def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """A second click changes it."""
-        event.stop()
-        if event.twice:
-            self.action_edit()
-
-    def action_move(self, steps: int) -> None:
-        """Move the cursor."""
-        self.list.move(steps)
-
     def action_leave(self) -> None:
         """Back."""
         self.dismiss()
@@ -227,6 +200,10 @@ class SeedsScreen(UndoesActs):
                 begin(self, self._write, lambda conn: write_seed_task(conn, task), group="write")
 
         self.app.push_screen(EditSeedScreen(), written)
+
+    def take(self) -> None:
+        """Change it."""
+        self.action_edit()
 
     def action_edit(self) -> None:
         """Change one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
 
 from textual.binding import Binding
 from textual.widget import Widget
@@ -21,17 +20,15 @@ from ..widgets.line import Piece
 from ..widgets.pick_list import Entry, PickList
 from ..working import begin
 from .ask import FormScreen, Text, Values
-from .base import PlaceScreen
 from .form_rows import Setting, setting_entries, tail
-
-if TYPE_CHECKING:
-    from ..app import PairsmithApp
+from .list_place import ListPlace
 
 
-class SettingsScreen(PlaceScreen):
+class SettingsScreen(ListPlace):
     """See the module."""
 
     PLACE = "settings"
+    LIST = "form"
     CSS = "SettingsScreen #form { margin: 1 0 0 0; }"
     BINDINGS = [  # noqa: RUF012 - Textual's own declaration
         Binding("enter", "change", "change", id="settings.change", tooltip="Type a value, or take the next one"),
@@ -56,22 +53,14 @@ class SettingsScreen(PlaceScreen):
         yield PickList(id="form")
 
     @property
-    def _app(self) -> PairsmithApp:
-        return cast("PairsmithApp", self.app)
-
-    @property
     def form(self) -> PickList:
-        """The list."""
-        return self.query_one("#form", PickList)
+        """The list of settings."""
+        return self.list
 
     def on_screen_resume(self) -> None:
         """The file may have been edited by hand."""
         super().on_screen_resume()
         self._read_soon()
-
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
 
     def _read_soon(self) -> None:
         begin(self, self._read, group="read")
@@ -137,7 +126,7 @@ class SettingsScreen(PlaceScreen):
             Entry("keys", ((Piece("Keys", "strong"), Piece("   [keys] in the settings file changes them:"
                                                            ' "review.accept" = "a,y"', "quiet")),), pickable=False)
         ]  # fmt: skip
-        changed = self._app.changed_keys
+        changed = self.application.changed_keys
         if not self._known_keys:
             screens = [self if place.id == self.PLACE else place.make() for place in PLACES]
             self._known_keys = [
@@ -157,16 +146,6 @@ class SettingsScreen(PlaceScreen):
                 found.append(Entry(f"key:{binding.id}", (row,)))
         return found
 
-    def action_move(self, steps: int) -> None:
-        """Move the cursor."""
-        self.form.move(steps)
-
-    def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """A second click changes."""
-        event.stop()
-        if event.twice:
-            self.action_change()
-
     def action_turn(self, steps: int) -> None:
         """Another theme."""
         if self.form.current != "theme":
@@ -177,6 +156,10 @@ class SettingsScreen(PlaceScreen):
         at = names.index(self.app.theme) if self.app.theme in names else 0
         self.app.theme = names[(at + steps) % len(names)]
         self.paint()
+
+    def take(self) -> None:
+        """Change it."""
+        self.action_change()
 
     def action_change(self) -> None:
         """Ask for a value."""
@@ -235,12 +218,12 @@ class SettingsScreen(PlaceScreen):
     def _key_form(self, binding: str) -> FormScreen:
         async def do(values: Values) -> str | None:
             keys = ",".join(part.strip() for part in values["keys"].split(",") if part.strip())
-            await asyncio.to_thread(self._app.change_keys, binding, keys or None)
-            self._app.set_keymap(self._app.changed_keys)
+            await asyncio.to_thread(self.application.change_keys, binding, keys or None)
+            self.application.set_keymap(self.application.changed_keys)
             self.paint()
             return None
 
-        now = self._app.changed_keys.get(binding, "")
+        now = self.application.changed_keys.get(binding, "")
         fields = [Text("keys", "keys", now, "such as a,y or ctrl+g; empty: as they were")]
         return FormScreen(f"Keys of {one_line(binding, 40)}", fields, do)
 
@@ -263,4 +246,4 @@ class SettingsScreen(PlaceScreen):
         await asyncio.to_thread(lambda: save_user_settings(self.session.env, **{name: value}))
         await self._read()
         await self.session.read_makers()
-        self._app.show_session()
+        self.application.show_session()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
 
 from textual.binding import Binding
 from textual.widget import Widget
 
 from pairsmith.backends.errors import BackendError
 from pairsmith.pairs.errors import PairsmithError
-from pairsmith.pairs.limits import Limits
 from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.topics import (
@@ -25,17 +23,18 @@ from pairsmith.pairs.store.topics import (
 )
 
 from ..text import line
-from ..widgets.line import Piece, spread
-from ..widgets.lines import Lines, Row, plain
+from ..widgets.lines import Lines, plain
 from ..widgets.pick_list import PickList
 from ..working import begin
 from .ask import AskYes, FormScreen, Text, Values, whole_number
-from .method import POOL, Way, may_begin, method_form
-from .planning import estimate_lines, limits_form, limits_text, said_estimate
+from .method import Way, may_begin, method_form
+from .planning import limits_form, said_estimate
 from .topics_rows import (
     Shares,
     empty_entries,
+    head_rows,
     moved_share,
+    price_rows,
     shares_of,
     step_of,
     topic_entries,
@@ -43,9 +42,6 @@ from .topics_rows import (
 )
 from .topics_suggest import suggest_form, usual_quota
 from .undoing import UndoesActs
-
-if TYPE_CHECKING:
-    from ..app import PairsmithApp
 
 KEEP_AFTER_S = 0.4
 """How long the arrows rest before the shares they made are kept, as one act."""
@@ -55,6 +51,7 @@ class TopicsScreen(UndoesActs):
     """See the module."""
 
     PLACE = "topics"
+    LIST = "tree"
     CSS = """
     TopicsScreen #head { height: 2; margin: 1 0 0 0; }
     TopicsScreen #price { height: 4; margin: 1 0 0 0; }
@@ -104,35 +101,21 @@ class TopicsScreen(UndoesActs):
         yield Lines(id="price")
 
     @property
-    def application(self) -> PairsmithApp:
-        """The application, by its own type."""
-        return cast("PairsmithApp", self.app)
-
-    @property
-    def tree_list(self) -> PickList:
-        """The tree."""
-        return self.query_one("#tree", PickList)
-
-    @property
     def current(self) -> Topic | None:
         """The topic under the cursor."""
-        here = self.tree_list.current
+        here = self.list.current
         return next((topic for topic in self.topics if str(topic.id) == here), None)
 
     @property
     def text(self) -> str:
         """What is on the screen, for tests."""
         head, price = (plain(self.query_one(name, Lines).rows) for name in ("#head", "#price"))
-        return "\n".join([head, self.tree_list.text, price])
+        return "\n".join([head, self.list.text, price])
 
     def on_screen_resume(self) -> None:
         """Others may have changed the tree."""
         super().on_screen_resume()
         begin(self, self.read, group="read")
-
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.call_after_refresh(self.paint)
 
     def show_session(self) -> None:
         """Another generator has another price."""
@@ -178,47 +161,12 @@ class TopicsScreen(UndoesActs):
         if not width:
             return
         planned = self.shares.planned if self.topics else self.plan.pairs
-        numbers = f"asked {self._asked:,} · planned {planned:,} "
-        domain = line(self._domain, max(10, width - len(numbers) - 3))
-        head.show_rows(
-            [
-                tuple(spread(width, [Piece(f" {domain}", "strong")], [Piece(numbers, "quiet")])),
-                self._way_row(width),
-            ]
-        )
+        head.show_rows(head_rows(self._domain, self._asked, planned, self._way, self.plan, width))
         if self.topics:
-            self.tree_list.show_entries(topic_entries(self.topics, self.shares, self._folded, width))
+            self.list.show_entries(topic_entries(self.topics, self.shares, self._folded, width))
         else:
-            self.tree_list.show_entries(empty_entries())
-        price.show_rows(self._price_rows(width))
-
-    def _way_row(self, width: int) -> Row:
-        """Said only where the next run does not go by these topics."""
-        if self._way is None or self._way.of(self.plan) != POOL:
-            return ()
-        said = (
-            f" The next run does not go by topics: {self._way.said(self.plan)} (M changes it, S shows them)"
-        )
-        return (Piece(line(said, width - 1), "accent"),)
-
-    def _price_rows(self, width: int) -> list[Row]:
-        rows: list[Row] = [
-            (Piece(f" {text}"),) for text in estimate_lines(self._price.split(" limits: ")[0], width - 2)
-        ]
-        rows = rows[:3]
-        limits = f" limits: {limits_text(self.plan.limits)}"
-        change = "m changes " if self.plan.limits != Limits() else "m sets some "
-        return [*rows, tuple(spread(width, [Piece(limits, "quiet")], [Piece(change, "accent")]))]
-
-    def action_move(self, steps: int) -> None:
-        """Move the cursor."""
-        self.tree_list.move(steps)
-
-    def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """A second click renames."""
-        event.stop()
-        if event.twice:
-            self.action_rename()
+            self.list.show_entries(empty_entries())
+        price.show_rows(price_rows(self._price, self.plan.limits, width))
 
     def action_fold(self) -> None:
         """Hide or show what is below."""
@@ -241,6 +189,10 @@ class TopicsScreen(UndoesActs):
         above = next((other.name for other in self.topics if other.id == parent), None)
         where = f"A new topic inside {line(above, 40)}" if above is not None else "A new topic"
         self.app.push_screen(FormScreen(where, [Text("name", "name")], do))
+
+    def take(self) -> None:
+        """Rename."""
+        self.action_rename()
 
     def action_rename(self) -> None:
         """Ask for another name."""

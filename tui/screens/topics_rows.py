@@ -1,18 +1,23 @@
-"""The tree of topics as lines: names, how many pairs each gets of the next run, and what is there already."""
+"""The topics as lines: names, how many pairs each gets of the next run, what is there already, and the price."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pairsmith.pairs.limits import Limits
 from pairsmith.pairs.quota import share
+from pairsmith.pairs.run_plan import RunPlan
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.topics import Topic
 
 from ..text import fill, line
-from ..widgets.line import Piece
+from ..widgets.line import Piece, spread
+from ..widgets.lines import Row
 from ..widgets.meters import bar
 from ..widgets.pick_list import Entry
+from .method import POOL, Way
+from .planning import estimate_lines, limits_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,28 @@ def topic_entries(topics: Sequence[Topic], shares: Shares, folded: frozenset[int
             )
         )
     return found
+
+
+def head_rows(domain: str, asked: int, planned: int, way: Way | None, plan: RunPlan, width: int) -> list[Row]:
+    """The domain and the numbers; and where the next run does not go by these topics, that."""
+    numbers = f"asked {asked:,} · planned {planned:,} "
+    about = line(domain, max(10, width - len(numbers) - 3))
+    first = tuple(spread(width, [Piece(f" {about}", "strong")], [Piece(numbers, "quiet")]))
+    if way is None or way.of(plan) != POOL:
+        return [first, ()]
+    said = f" The next run does not go by topics: {way.said(plan)} (M changes it, S shows them)"
+    return [first, (Piece(line(said, width - 1), "accent"),)]
+
+
+def price_rows(price: str, limits: Limits, width: int) -> list[Row]:
+    """What the next run costs, as `said_estimate` says it, and its limits."""
+    texts = estimate_lines(price.split(" limits: ")[0], width - 2)
+    said = Piece(f" limits: {limits_text(limits)}", "quiet")
+    change = "m changes " if limits != Limits() else "m sets some "
+    return [
+        *((Piece(f" {text}"),) for text in texts[:3]),
+        tuple(spread(width, [said], [Piece(change, "accent")])),
+    ]
 
 
 def workspace_domain(conn: sqlite3.Connection) -> str:

@@ -152,7 +152,7 @@ class TrainScreen(TrainLook):
         )
         if self._problem:
             return rows + [(Piece(f" ✗ {text}", "bad"),) for text in wrap(self._problem, width - 4)[:4]]
-        if not self._estimate and not self._app.jobs.running:
+        if not self._estimate and not self.application.jobs.running:
             rows.append((Piece(" looking ahead: steps, memory…", "quiet"),))
         texts = [part for text in self._estimate for part in wrap(text, width - 2)]
         return rows + [(Piece(f" {text}", "quiet"),) for text in texts]
@@ -189,9 +189,9 @@ class TrainScreen(TrainLook):
         return view_of_run(run, past.result, status, good)
 
     def _status(self, state: JobState) -> tuple[str, bool | None]:
-        if self._app.jobs.paused:
+        if self.application.jobs.paused:
             return "Ⅱ paused · p goes on, P stops, x cancels", None
-        if self._app.jobs.running:
+        if self.application.jobs.running:
             return (
                 "■ stopping: a checkpoint is written" if state.state == "stopping" else "▶ training"
             ), True
@@ -315,13 +315,13 @@ class TrainScreen(TrainLook):
             return job
 
         self._stored = None
-        self._app.jobs.start_watched("train", watch, make)
+        self.application.jobs.start_watched("train", watch, make)
         self._show("run")
 
     def action_pause(self) -> None:
         """Pause, or go on."""
-        if self._app.jobs.running:
-            self._app.jobs.toggle_pause()
+        if self.application.jobs.running:
+            self.application.jobs.toggle_pause()
             self.paint()
         else:
             self.notify("Nothing runs: g trains, o goes on")

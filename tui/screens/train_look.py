@@ -49,7 +49,7 @@ class TrainLook(JobPlace):
 
     @property
     def _training(self) -> bool:
-        return self._app.jobs.running and self._watch is not None
+        return self.application.jobs.running and self._watch is not None
 
     def choose_base(self, base: str) -> None:
         """Take another base, and look ahead again; a training that was begun keeps its own."""
@@ -109,7 +109,7 @@ class TrainLook(JobPlace):
             self._pairs = await workspace.aread(count)
             self.paint()
             await asyncio.sleep(self.LOOK_AFTER_S)
-            if self._app.jobs.running:
+            if self.application.jobs.running:
                 return
             if self._devices is None:
                 await self._find_devices()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pairsmith.pairs.errors import PairsmithError
 
 from ..working import begin
-from .base import PlaceScreen
+from .list_place import ListPlace
 
 
-class UndoesActs(PlaceScreen):
-    """A place with undo and redo among its keys."""
+class UndoesActs(ListPlace):
+    """A list with undo and redo among its keys."""
 
     async def read(self) -> None:
         """Read what is shown anew (the place's own)."""
