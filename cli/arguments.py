@@ -88,6 +88,27 @@ def add_workspace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workspace", metavar="WORKSPACE", type=path, help="the workspace file")
 
 
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Which pairs leave the workspace, and under which licence."""
+    parser.add_argument(
+        "--verdict",
+        choices=("not-rejected", "accepted", "any"),
+        default="not-rejected",
+        help="default: not-rejected",
+    )
+    parser.add_argument("--where", metavar="EXPR", help="only pairs of which this is true")
+    parser.add_argument("--balance-topics", action="store_true", help="equally many pairs of every topic")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="which ones, when topics are balanced"
+    )
+    parser.add_argument(
+        "--licence",
+        default="",
+        metavar="ID",
+        help="for the card: an identifier of the Hub like cc-by-4.0 (default: not stated)",
+    )
+
+
 def add_limits(parser: argparse.ArgumentParser) -> None:
     """What one start may spend."""
     group = parser.add_argument_group("limits of this start (none of them is ever exceeded)")

@@ -18,7 +18,7 @@ from pairsmith.pairs.export_formats import FORMATS
 from pairsmith.pairs.exporting import ExportReport, ExportSettings, export_pairs
 from pairsmith.pairs.trainer_configs import TRAINERS, check_trainers, trainers_folder, write_trainers
 
-from .arguments import add_workspace, path, seed
+from .arguments import add_choice, add_workspace, path
 from .environment import present_judge, read_environment
 from .opening import opened
 from .output import counted, say, table
@@ -40,17 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "path", metavar="PATH", type=path, help="the file to write (hf: the folder), or - for standard output"
     )
     parser.add_argument("--format", choices=tuple(FORMATS), default="jsonl", help="default: jsonl")
-    parser.add_argument(
-        "--verdict",
-        choices=("not-rejected", "accepted", "any"),
-        default="not-rejected",
-        help="default: not-rejected",
-    )
-    parser.add_argument("--where", metavar="EXPR", help="only pairs of which this is true")
-    parser.add_argument("--balance-topics", action="store_true", help="equally many pairs of every topic")
-    parser.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="which ones, when topics are balanced"
-    )
+    add_choice(parser)
     parser.add_argument(
         "--split",
         action="store_true",
@@ -61,12 +51,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--card", action="store_true", help="also write PATH.card.md (a folder always has its card)"
-    )
-    parser.add_argument(
-        "--licence",
-        default="",
-        metavar="ID",
-        help="of the dataset, for its card: an identifier of the Hub like cc-by-4.0 (default: not stated)",
     )
     parser.add_argument(
         "--trainer",

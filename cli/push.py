@@ -19,7 +19,7 @@ from pairsmith.pairs.pushing import Pushed, Staged, push, stage_dataset, stage_m
 from pairsmith.pairs.secret_scan import Scan, SecretsFound, own_keys
 from pairsmith.pairs.store.workspace import Workspace
 
-from .arguments import above_zero, add_workspace, seed
+from .arguments import above_zero, add_choice, add_workspace
 from .environment import Environment, present_judge, read_environment
 from .opening import opened
 from .output import Failed, counted, note, say
@@ -28,7 +28,7 @@ from .stopping import graceful
 
 EXAMPLE = """
 pairsmith push git.pairsmith me/git-instructions
-pairsmith push git.pairsmith me/git-instructions --split --verdict accepted --preview
+pairsmith push git.pairsmith me/git-instructions --split --verdict accepted --licence cc-by-4.0 --preview
 pairsmith push git.pairsmith me/git-helper --model newest
 """
 
@@ -46,17 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="RUN",
         help="the tuned model of a training run (a number, or newest), not the dataset",
     )
-    parser.add_argument(
-        "--verdict",
-        choices=("not-rejected", "accepted", "any"),
-        default="not-rejected",
-        help="default: not-rejected",
-    )
-    parser.add_argument("--where", metavar="EXPR", help="only pairs of which this is true")
-    parser.add_argument("--balance-topics", action="store_true", help="equally many pairs of every topic")
-    parser.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="which ones, when topics are balanced"
-    )
+    add_choice(parser)
     parser.add_argument(
         "--split", action="store_true", help="the workspace's train, validation and test, not train alone"
     )
@@ -125,7 +115,10 @@ def _stage(
     if arguments.model is not None:
         name = None if arguments.model in ("newest", "") else arguments.model
         home = environment.settings.home
-        return stage_model(workspace, folder, arguments.repo, name, home, scan, tell=bar.update, check=check)
+        licence = arguments.licence
+        return stage_model(
+            workspace, folder, arguments.repo, name, home, scan, licence=licence, tell=bar.update, check=check
+        )
     settings = ExportSettings(
         verdict=arguments.verdict,
         where=arguments.where,
@@ -133,6 +126,7 @@ def _stage(
         balance_topics=arguments.balance_topics,
         seed=arguments.seed,
         split=arguments.split,
+        licence=arguments.licence,
     )
     return stage_dataset(workspace, folder, arguments.repo, settings, scan, progress=bar.update, check=check)
 

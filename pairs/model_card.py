@@ -43,31 +43,39 @@ _LIMITS = """\
 """
 
 
-def write_model_card(conn: sqlite3.Connection, run: Run, repo: str, files: Sequence[str]) -> str:
-    """The card as Markdown with YAML front matter. `files`: the names that lie beside it."""
+def write_model_card(
+    conn: sqlite3.Connection, run: Run, repo: str, files: Sequence[str], licence: str = ""
+) -> str:
+    """The card as Markdown with YAML front matter. `files`: the names that lie beside it; `licence`: its identifier,
+    empty where none is stated."""
     title = " ".join((get_meta(conn, "domain") or repo).split())[:200]
     base = public_base(base_of(run))
     style = str(config_of(run).get("prompt_style", "alpaca"))
+    said = f"`{licence}`" if licence else "Not stated"
     parts = [
-        _front_matter(title, get_meta(conn, "language") or "en", base),
+        _front_matter(title, get_meta(conn, "language") or "en", base, licence),
         f"# {_plain(title)}\n\nA GPT-2, made with Pairsmith, from {_base_said(base_of(run))}.\n",
         f"Instructions are put to it in the *{_plain(style)}* style that it was trained in.\n",
         _use(repo, files),
         _table("Training", _figures(run)),
         _table("Settings", [(name, config_of(run)[name]) for name in _SETTINGS if name in config_of(run)]),
         _evaluation(conn, run),
-        "## Licence\n\nNot stated. The terms of the base model and of the training texts apply.\n",
+        f"## Licence\n\n{said}. The terms of the base model and of the training texts apply.\n",
         f"## Known limits\n\n{_LIMITS}",
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _front_matter(title: str, language: str, base: str | None) -> str:
+def _front_matter(title: str, language: str, base: str | None, licence: str) -> str:
     code = {"english": "en", "chinese": "zh"}.get(language.lower(), language)
     lines = ["---"]
     if code.isascii() and code.isalpha() and 2 <= len(code) <= 3:
         lines.append(f"language:\n- {json_text(code)}")
-    lines += ["license: unknown", "library_name: transformers", "pipeline_tag: text-generation"]
+    lines += [
+        f"license: {json_text(licence) if licence else 'unknown'}",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+    ]
     if base is not None:
         lines.append(f"base_model: {base}")
     lines.append("tags:\n- gpt2\n- instruction-tuning\n- pairsmith")

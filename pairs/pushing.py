@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .chosen_pairs import verdicts_said
 from .export_formats import HUB
-from .exporting import ExportReport, ExportSettings, export_pairs
+from .exporting import ExportReport, ExportSettings, check_licence, export_pairs
 from .hub_access import HubAccess
 from .hub_names import check_repo
 from .hub_process import TIMEOUT_S, HubFailed, Note, Tell, explained, run_job
@@ -125,14 +125,16 @@ def stage_model(
     home: Path,
     scan: Scan,
     *,
+    licence: str = "",
     tell: Callable[[int, int], None] = lambda done, total: None,
     check: Callable[[], None] = lambda: None,
 ) -> Staged:
     """Write what a tuned model's repository will hold: safetensors, GGUF, tokenizer, card (blocking).
 
-    `run`: number or beginning of the uid of a training run; None: the newest that is done. Raises UsageError,
-    PairsmithError where its model is not here, TrainingFailed.
+    `run`: number or beginning of the uid of a training run; None: the newest that is done. `licence`: for the card.
+    Raises UsageError, PairsmithError where its model is not here, TrainingFailed.
     """
+    check_licence(licence)
     name = check_repo(repo).partition("/")[2]
     found = workspace.read(lambda conn: find_run(conn, run))
     model = tuned_model_of(home, workspace, found)
@@ -155,7 +157,7 @@ def stage_model(
     (target / _MODEL_MARK).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8", newline="\n")
     (target / "MANIFEST.json").unlink(missing_ok=True)
     names = [file.name for file in _files(target)]
-    card = workspace.read(lambda conn: write_model_card(conn, found, repo, names))
+    card = workspace.read(lambda conn: write_model_card(conn, found, repo, names, licence))
     (target / "README.md").write_text(card, encoding="utf-8", newline="\n")
     files = _files(target)
     for file in files:

@@ -214,6 +214,18 @@ def test_preview_asks_no_server_and_needs_no_token(workspace: Path, hub: Hub) ->
     assert hub.seen == []
 
 
+def test_a_licence_stands_on_the_card_and_what_is_none_is_wrong_usage(workspace: Path, hub: Hub) -> None:
+    assert push(workspace, hub, "--licence", "cc-by-4.0").code == 0
+    card = hub.repos["dataset", "me/git"].head.files["README.md"].data.decode()
+    assert 'license: "cc-by-4.0"\n' in card
+    assert "`cc-by-4.0`" in card
+    commits = len(hub.repos["dataset", "me/git"].commits)
+    for what in ((), ("--model", "newest")):
+        refused = push(workspace, hub, *what, "--licence", "mine:\nall")
+        refused.assert_one_line_error(2, "no identifier of a licence", "cc-by-4.0")
+    assert len(hub.repos["dataset", "me/git"].commits) == commits
+
+
 def test_what_is_staged_twice_is_the_same_bytes(workspace: Path, tmp_path: Path) -> None:
     from pairsmith.pairs.exporting import ExportSettings
     from pairsmith.pairs.secret_scan import Scan
@@ -342,7 +354,8 @@ async def test_a_tuned_model_is_pushed_with_card_safetensors_and_gguf(tmp_path: 
     with colour_workspace(tmp_path, 40) as opened:
         await train(opened, home, tiny())
     workspace = tmp_path / "w.pairsmith"
-    done = push(workspace, hub, "--model", "newest", "--json", repo="me/colours")
+    words = ("--model", "newest", "--licence", "mit", "--json")
+    done = push(workspace, hub, *words, repo="me/colours")
     assert done.code == 0, done
     repo = hub.repos["model", "me/colours"]
     assert repo.private
@@ -354,6 +367,7 @@ async def test_a_tuned_model_is_pushed_with_card_safetensors_and_gguf(tmp_path: 
     assert card.startswith("---\n")
     assert "random weights" in card
     assert "training loss" in card
+    assert 'license: "mit"\n' in card
     for file in files.values():
         assert str(tmp_path).encode() not in file.data
     clone = tmp_path / "clone"
@@ -364,6 +378,6 @@ async def test_a_tuned_model_is_pushed_with_card_safetensors_and_gguf(tmp_path: 
 
     model = transformers.AutoModelForCausalLM.from_pretrained(clone)
     assert model.config.n_layer == 2
-    again = push(workspace, hub, "--model", "newest", "--json", repo="me/colours")
+    again = push(workspace, hub, *words, repo="me/colours")
     assert again.json["changed"] is False
     no_token_in(tmp_path, done.out, done.err)

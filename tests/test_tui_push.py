@@ -45,9 +45,13 @@ async def test_a_dataset_is_pushed_by_keys_and_private(tmp_path: Path, hub: Hub)
         await pilot.press("p")
         await until_shown(pilot, "Push to the Hugging Face Hub")
         await type_text(pilot, "me/git")
+        await pilot.press("up")
+        await type_text(pilot, "cc-by-4.0")
         await pilot.press("enter")
         await until_shown(pilot, "✓ 5 pairs: 5 undecided to", 60)
-        assert hub.repos["dataset", "me/git"].private
+        pushed = hub.repos["dataset", "me/git"]
+        assert pushed.private
+        assert b'license: "cc-by-4.0"' in pushed.head.files["README.md"].data
         assert "private" in screen_text(app)
 
 

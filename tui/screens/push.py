@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.errors import PairsmithError
-from pairsmith.pairs.exporting import ExportSettings
+from pairsmith.pairs.exporting import ExportSettings, check_licence
 
 from ..widgets.meters import size
 from ..working import begin
@@ -47,7 +47,8 @@ async def push_form(app: PairsmithApp, chosen: ExportSettings, show: Show) -> Fo
         repo = check_repo(values["repo"].strip())
         surroundings = await app.session.surroundings()
         access = await asyncio.to_thread(find_access, surroundings.env, local_only=workspace.local_only)
-        pairs = replace(chosen, split=values["split"] == "three")
+        pairs = replace(chosen, split=values["split"] == "three", licence=values["licence"].strip())
+        check_licence(pairs.licence)
         begin(app, _push, app, repo, values["what"], values["seen"] == "public", pairs, access, show)
         return None
 
@@ -68,6 +69,7 @@ async def push_form(app: PairsmithApp, chosen: ExportSettings, show: Show) -> Fo
             "three" if chosen.split else "train",
         ),
         Choice("seen", "readable by", (("private", "nobody but you"), ("public", "everybody"))),
+        Text("licence", "licence", chosen.licence, "for the card, such as cc-by-4.0; empty: not stated"),
     ]
     return FormScreen("Push to the Hugging Face Hub", fields, do, hint="enter prepares it   esc leaves")
 
@@ -120,7 +122,9 @@ async def _staged(
     def work(tell: Tell, check: Check) -> Staged:
         if what == "dataset":
             return stage_dataset(workspace, folder, repo, chosen, scan, progress=tell, check=check)
-        return stage_model(workspace, folder, repo, what, home, scan, tell=tell, check=check)
+        return stage_model(
+            workspace, folder, repo, what, home, scan, licence=chosen.licence, tell=tell, check=check
+        )
 
     preparing: ProgressScreen[Staged] = ProgressScreen(f"Preparing {one_line(repo, 60)}", work)
     return await app.push_screen_wait(preparing)
