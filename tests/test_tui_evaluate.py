@@ -15,6 +15,7 @@ from pairsmith.pairs.store.meta import set_meta
 from pairsmith.pairs.store.runs import list_runs
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 from pairsmith.tui.screens.evaluate import EvaluateScreen
+from pairsmith.tui.screens.evaluate_rows import number_rows
 from pairsmith.tui.widgets.bars import footer_bindings
 
 from .screens import strike
@@ -127,6 +128,42 @@ def test_a_judge_that_fails_stops_it_with_a_sentence_and_g_goes_on(
     asyncio.run(run())
 
 
+def test_y_asks_the_judge_again_only_where_it_failed(tmp_path: Path, trained: Workspace) -> None:
+    trained.write(lambda conn: set_meta(conn, "judge", "nim:meta/llama-3.1-405b-instruct"))
+    asked: list[str] = []
+    babbling = True
+
+    def brain(body: Mapping[str, Any]) -> str:
+        asked.append(str(body["messages"][-1]["content"]))
+        return "I cannot say" if babbling and asked[-1] == asked[0] else "61"
+
+    async def run() -> None:
+        nonlocal babbling
+        async with (
+            NimServer(brain) as server,
+            application(environment(tmp_path, server), trained, start="evaluate") as (app, pilot),
+        ):
+            await until_shown(pilot, "judge nim:meta/llama-3.1")
+            await pilot.press("y")
+            await until_shown(pilot, "Nothing is measured here yet")
+            await pilot.press("g")
+            await until_shown(pilot, "✓ measured; intervals are 95 %", 90)
+            await until_shown(pilot, "(counted, not averaged)  y retries")
+            before, babbling = len(asked), False
+            await pilot.press("y")
+            await until(pilot, lambda: "(counted, not averaged)" not in place(app).text, 60)
+            assert asked[before:] == [asked[0]]
+            judge = read(app)["judge"]["subjects"]
+            assert {found["failed"] for found in judge.values()} == {0}
+            assert judge["tuned"]["mean"] == 61
+            await pilot.press("y")
+            await until_shown(pilot, "there is nothing to retry")
+            runs = app.session.workspace.read(lambda conn: list_runs(conn, "evaluate"))
+            assert [found.state for found in runs] == ["done"]
+
+    asyncio.run(run())
+
+
 def test_another_run_is_measured_beside_it(tmp_path: Path, trained: Workspace) -> None:
     home = Path(environment(tmp_path)["PAIRSMITH_HOME"])
     asyncio.run(train(trained, home, tiny(sample_tokens=0, seed=7)))
@@ -224,3 +261,26 @@ def test_random_keys_raise_nothing(tmp_path: Path, trained: Workspace, size: tup
 @pytest.mark.faults
 def test_a_thousand_random_keys_raise_nothing(tmp_path: Path, trained: Workspace) -> None:
     random_keys(tmp_path, trained, WIDE, 1000)
+
+
+@pytest.mark.parametrize("width", [80, 96, 160])
+def test_columns_never_touch_and_a_difference_has_its_sign(width: int) -> None:
+    def found(low: float, mean: float, high: float) -> dict[str, float]:
+        return {"low": low, "value": mean, "mean": mean, "high": high, "n": 1234}
+
+    worst = {"other": found(10.25, 11.25, 16.25), "tuned": found(10.25, 11.25, 16.25),
+             "difference": found(-50.5, -41.5, -30.5), "p": 0.0001}  # fmt: skip
+    better = {**worst, "difference": found(0.28, 0.36, 0.44)}
+    result = {
+        "n": 1234,
+        "subjects": {name: {"metrics": {"rougeL": found(0.07, 0.11, 0.16), "bleu": found(10.5, 11.5, 16.5)},
+                            "perplexity": {"response": 48.1}} for name in ("base", "tuned")},
+        "paired": {"base": {"rougeL": better, "bleu": worst, "nll": worst}},
+    }  # fmt: skip
+    rows = {"".join(piece.text for piece in row)[:11].strip(): row for row in number_rows(result, width)}
+    assert all(sum(len(piece.text) for piece in row) <= width for row in rows.values())
+    for label in ("BLEU, each", "loss, each"):
+        assert all(piece.text.endswith(" ") for piece in rows[label][1:-1]), label
+        assert "−41.5 (−50.5–−30.5)" in rows[label][3].text
+    assert rows["ROUGE-L"][3].text.startswith("+0.36")
+    assert "−" not in rows["perplexity"][3].text

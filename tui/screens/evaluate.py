@@ -49,6 +49,8 @@ class EvaluateScreen(JobPlace):
         Binding("s", "blind('scale')", "scales", id="evaluate.scales",
                 tooltip="Grade answers from 1 to 5, without knowing whose they are"),
         Binding("c", "chat", "chat", id="evaluate.chat", tooltip="Talk to this model, or to its base"),
+        Binding("y", "retry", "retry", show=False, id="evaluate.retry",
+                tooltip="Ask the judge again where it failed; what it answered is not asked again"),
         Binding("J", "judge", "judge", id="evaluate.judge", tooltip="Choose who judges"),
         Binding("P", "stop", "stop", id="evaluate.stop", tooltip="Stop: what was measured and judged is kept"),
         Binding("j,down", "move(1)", "next", show=False, id="evaluate.next", tooltip="The next answer"),
@@ -209,6 +211,30 @@ class EvaluateScreen(JobPlace):
             from pairsmith.pairs.evaluate_job import EvaluateJob, EvaluateOptions
 
             options = EvaluateOptions(run=str(chosen), default_judge=session.judge, against=against)
+            return EvaluateJob(workspace, await session.backend_settings(), options)
+
+        self.application.jobs.start_watched("evaluate", EvaluateWatch(chosen), make)
+        self.paint()
+
+    def action_retry(self) -> None:
+        """Ask again what failed."""
+        from pairsmith.pairs.evaluate_retry import failed_calls, reopen
+
+        workspace, session, chosen = self.session.workspace, self.session, self.chosen
+        evaluation = self._evaluation
+        if not self._may_start():
+            return
+        if workspace is None or chosen is None or evaluation is None:
+            self.notify("Nothing is measured here yet: g measures it")
+            return
+        if not failed_calls(evaluation.result or {}):
+            self.notify("No call of this evaluation failed: there is nothing to retry")
+            return
+
+        async def make() -> EvaluateJob:
+            from pairsmith.pairs.evaluate_job import EvaluateJob
+
+            options = await workspace.awrite(lambda conn: reopen(conn, evaluation.id))
             return EvaluateJob(workspace, await session.backend_settings(), options)
 
         self.application.jobs.start_watched("evaluate", EvaluateWatch(chosen), make)

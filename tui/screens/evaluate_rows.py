@@ -112,7 +112,7 @@ def number_rows(result: Mapping[str, Any], width: int) -> list[Row]:
     subjects = result.get("subjects") or {}
     reports = [subjects.get(name) or {} for name in ("base", "tuned")]
     paired = (result.get("paired") or {}).get("base") or {}
-    heading = f"{int(result.get('n') or 0):,} test pairs"
+    heading = f"{int(result.get('n') or 0):,} {'test pairs' if width >= 96 else 'tested'}"
     rows = [_cells((heading, "base", "tuned", "difference", "p", "n"), width, "strong")]
     judge = result.get("judge")
     if judge:
@@ -132,8 +132,13 @@ def number_rows(result: Mapping[str, Any], width: int) -> list[Row]:
             _measure("BLEU, each", [each.get("other") or {}, each.get("tuned") or {}], "mean", each, width)
         )
     shown = [number_said((report.get("perplexity") or {}).get("response")) for report in reports]
-    p = (paired.get("nll") or {}).get("p")
-    rows.append(_cells(("perplexity", *shown, "", p_said(p), ""), width))
+    rows.append(_cells(("perplexity", *shown, "", "", ""), width))
+    # A perplexity is of all tokens together: interval and pairs are those of the log-likelihood of every response.
+    each = paired.get("nll") or {}
+    if each:
+        rows.append(
+            _measure("loss, each", [each.get("other") or {}, each.get("tuned") or {}], "mean", each, width)
+        )
     return rows + _words(result, width)
 
 
@@ -147,7 +152,7 @@ def _measure(
         (
             label,
             *cells,
-            interval_said(difference.get("mean"), difference),
+            interval_said(difference.get("mean"), difference, signed=True),
             p_said((paired or {}).get("p")),
             str(n or ""),
         ),
@@ -160,14 +165,16 @@ def _words(result: Mapping[str, Any], width: int) -> list[Row]:
     for name, found in ((result.get("judge") or {}).get("subjects") or {}).items():
         if found.get("failed"):
             text = f"the judge failed {found['failed']:,} of {found['n']:,} times on {name} (counted, not averaged)"
-            rows.append((Piece(f" {line(text, width - 2)}", "bad"),))
+            end = "  y retries"
+            rows.append((Piece(f" {line(text, width - 2 - len(end))}", "bad"), Piece(end, "accent")))
     pairwise = result.get("pairwise")
     if pairwise:
         text = (
             f"against {pairwise['against']}: {pairwise['wins']:,} wins, {pairwise['ties']:,} ties,"
             f" {pairwise['losses']:,} losses, {pairwise['failed']:,} failed, {p_said(pairwise.get('p'))}"
         )
-        rows.append((Piece(f" {line(text, width - 2)}"),))
+        end = "  y retries" if pairwise["failed"] else ""
+        rows.append((Piece(f" {line(text, width - 2 - len(end))}"), Piece(end, "accent")))
     from pathlib import Path
 
     files = [str(name) for name in result.get("files") or () if str(name).endswith(".md")]
@@ -176,7 +183,7 @@ def _words(result: Mapping[str, Any], width: int) -> list[Row]:
 
 
 def _cells(cells: Sequence[str], width: int, style: str = "") -> Row:
-    widths = (21, 18, 18, 22, 9, 6) if width >= 96 else (14, 17, 17, 19, 8, 4)
+    widths = (21, 18, 18, 22, 9, 6) if width >= 96 else (12, 17, 17, 21, 8, 4)
     pieces = [Piece(" " + fill(cells[0], widths[0]), style or "quiet")]
     return (
         *pieces,
@@ -184,13 +191,14 @@ def _cells(cells: Sequence[str], width: int, style: str = "") -> Row:
     )
 
 
-def interval_said(value: Any, found: Mapping[str, Any]) -> str:
-    """A value with its interval."""
+def interval_said(value: Any, found: Mapping[str, Any], *, signed: bool = False) -> str:
+    """A value with its interval; `signed`: a plus before what is above zero."""
     if value is None:
         return "–"
+    said = ("+" if signed and float(value) > 0 else "") + number_said(value)
     if found.get("low") is None or found.get("high") is None:
-        return number_said(value)
-    return f"{number_said(value)} ({number_said(found['low'])}–{number_said(found['high'])})"
+        return said
+    return f"{said} ({number_said(found['low'])}–{number_said(found['high'])})"
 
 
 def number_said(value: Any) -> str:
@@ -198,9 +206,8 @@ def number_said(value: Any) -> str:
     if value is None:
         return "–"
     number = float(value)
-    return (
-        f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
-    )
+    said = f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.{1 if abs(number) >= 10 else 2}f}"
+    return said.replace("-", "−")
 
 
 def p_said(value: Any) -> str:
