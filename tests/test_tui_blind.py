@@ -23,6 +23,7 @@ from pairsmith.pairs.store.pair_rows import get_pair
 from pairsmith.pairs.store.ratings import Rating, RatingKind, ratings_of
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 from pairsmith.tui.screens.blind import BlindScreen, CompareScreen, GradeScreen
+from pairsmith.tui.screens.blind_rows import Question, question_rows
 from pairsmith.tui.screens.evaluate import EvaluateScreen
 from pairsmith.tui.widgets.bars import footer_bindings
 
@@ -417,3 +418,21 @@ async def test_it_looks_as_it_did(tmp_path: Path, state: str, size: tuple[int, i
     if os.environ.get("PAIRSMITH_SNAPSHOTS") == "write":
         picture.write_text(shown, encoding="utf-8")
     assert shown == picture.read_text(encoding="utf-8")
+
+
+def test_in_a_small_terminal_the_wanted_answer_is_seen_where_the_input_is_long() -> None:
+    question = Question("Summarise it", "word " * 200, "The answer that was wanted.", ("one", "two " * 300))
+    rows = ["".join(piece.text for piece in row) for row in question_rows(question, 80, 18, 0).rows]
+    assert len(rows) <= 18
+    assert any("The answer that was wanted." in row for row in rows)
+    assert any("two two" in row for row in rows)
+
+
+async def test_the_keys_of_a_question_promise_no_digit_that_goes_nowhere(tmp_path: Path) -> None:
+    workspace = answered_workspace(tmp_path, SUBJECTS)
+    async with application(rater(tmp_path), workspace, start="evaluate") as (_, pilot):
+        await begin(pilot)
+        await pilot.press("question_mark")
+        text = await until_shown(pilot, "Neither is better")
+        assert text is None
+        assert "Go to a place" not in screen_text(pilot.app)

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from pairsmith.pairs.ledger import Calls, Ledger
 from pairsmith.pairs.limits import Limits
 from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
-from pairsmith.pairs.store.runs import Run, list_runs
+from pairsmith.pairs.store.live import Newest
+from pairsmith.pairs.store.runs import Run, RunTopic, add_event, list_runs, start_run
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
+from pairsmith.tui.screens.generate_rows import generate_rows
+from pairsmith.tui.screens.generate_view import View, view_of_last_run
 
 from .brains import DefectiveLists, asked_for, prompt_of
 from .generation import REWARD, make_workspace
@@ -290,3 +294,38 @@ async def test_hostile_text_of_a_model_does_nothing_to_the_terminal(tmp_path: Pa
                 shown = screen_text(app)
                 assert not set(shown) & {"\x1b", "\x07", "\u202e", "\x9b"}
             assert app.is_running
+
+
+def test_in_a_small_terminal_every_line_is_used_and_the_newest_pairs_stream_in() -> None:
+    calls = Calls(9, 8, {"timed out": 1})
+    ledger = Ledger(50, 12, 14, 0, {"exact duplicate": 2}, calls)
+    topics = [
+        RunTopic(number, f"Topic {number}", f"Topic {number}", 10, 10, False, 2, 0, 0, 0)
+        for number in range(5)
+    ]
+    newest = [
+        Newest(number, "Topic 1", f"Question {number}", "", "ollama", "llama3", {}) for number in range(9)
+    ]
+    view = View(ledger, topics, "▶ running", True, newest=newest, told=[(60.0, "resumed", "goes on")])
+    for height in (18, 20):
+        rows = ["".join(piece.text for piece in row) for row in generate_rows(view, 80, height, None)]
+        assert len(rows) == height
+        assert rows[-1].strip()
+        assert "Question 0" in "\n".join(rows)
+    assert sum("Topic" in row and "/" in row for row in rows) == 5
+
+
+async def test_what_a_run_told_about_the_demonstration_model_is_not_told_twice_in_words_of_the_shell(
+    tmp_path: Path,
+) -> None:
+    with make_workspace(tmp_path) as workspace:
+
+        def fill(conn: Any) -> None:
+            run = start_run(conn, "generate", {}, asked=5)
+            add_event(conn, run, "demonstration", "A real model: --generator nim:MODEL")
+            add_event(conn, run, "waiting", "the server is busy")
+
+        workspace.write(fill)
+        view = await view_of_last_run(workspace)
+    assert view is not None
+    assert [text for _, _, text in view.told] == ["the server is busy"]

@@ -138,3 +138,23 @@ async def test_try_it_writes_pairs_with_a_model_of_this_machine(
             workspace = app.session.workspace
             assert workspace is not None
             assert workspace.local_only
+
+
+async def test_a_file_of_pairs_that_is_opened_becomes_a_workspace_and_leads_to_the_reviewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"instruction": f"Question {number}", "input": "", "output": "yes"} for number in range(3)]
+    (tmp_path / "some.json").write_text(json.dumps(rows), encoding="utf-8")
+    async with application(environment(tmp_path)) as (app, pilot):
+        await pilot.press("o")
+        await until_shown(pilot, "enter does it   esc leaves")
+        await type_text(pilot, "some.json")
+        await pilot.press("enter")
+        await until_shown(pilot, "make it")
+        await pilot.press("y")
+        await until_shown(pilot, "3 of 3 rows are new pairs")
+        await pilot.press("y")
+        await until_shown(pilot, "[5 Review]")
+        await until_shown(pilot, "1 of 3")
+        assert app.session.path == tmp_path / "some.pairsmith"

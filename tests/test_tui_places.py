@@ -18,8 +18,10 @@ from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.places import PLACES
+from pairsmith.tui.screens.keys import KeysScreen
 from pairsmith.tui.session import Session
 from pairsmith.tui.widgets.bars import footer_bindings
+from pairsmith.tui.working import begin
 
 from .brains import DefectiveLists
 from .generation import make_workspace
@@ -43,7 +45,7 @@ FOOTER = {
     "home": {
         "open": "[4 Generate]|[5 Review]",
         "new": "A new workspace",
-        "open file": "a .pairsmith file; or JSON, JSONL to import",
+        "open file": "a .pairsmith file; or JSON, JSONL, CSV, Parquet to import",
         "import": "Import pairs",
         "API key": "A key for NVIDIA NIM",
         "look again": "Looking again",
@@ -297,3 +299,28 @@ async def test_a_box_that_is_left_twice_at_once_takes_nothing_else_along(tmp_pat
                 app.post_message(events.Key(key, None))
             await until(pilot, lambda app=app: type(app.screen).__name__ == "TopicsScreen")  # type: ignore[misc]
             assert app._exception is None
+
+
+async def test_a_bug_in_work_beside_the_screen_is_told_and_ends_nothing(tmp_path: Path) -> None:
+    async def broken(name: str) -> None:
+        raise KeyError(name)
+
+    async with application(environment(tmp_path)) as (app, pilot):
+        begin(app.screen, broken, "no such column")
+        await until_shown(pilot, "internal error: KeyError: 'no such column'")
+        assert app._exception is None
+
+
+@pytest.mark.parametrize("name", [place.id for place in PLACES])
+async def test_help_and_palette_name_everything_once(tmp_path: Path, name: str) -> None:
+    async with application(environment(tmp_path), filled(tmp_path), start=name) as (app, pilot):
+        await until(pilot, lambda: app.current_mode == name)
+        listed = [(command.title, command.help) for command in app.get_system_commands(app.screen)]
+        assert len(listed) == len(set(listed))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, KeysScreen))
+        assert isinstance(app.screen, KeysScreen)
+        keys = [key for keys, _ in app.screen._lines for key in keys.split()]
+        assert sorted(keys) == sorted(set(keys))
+        sentences = [sentence for _, sentence in app.screen._lines]
+        assert len(sentences) == len(set(sentences))

@@ -9,9 +9,12 @@ import pytest
 from textual.widgets import Input
 
 from pairsmith.pairs.store.errors import DiskFull
+from pairsmith.pairs.store.filters import PairFilter
+from pairsmith.pairs.store.paging import Order
 from pairsmith.pairs.store.pair_rows import get_pair, get_versions
 from pairsmith.pairs.store.verdicts import decide, get_verdict
 from pairsmith.tui.screens.edit_pair import EditScreen
+from pairsmith.tui.screens.review_status import Pace, status_row
 from pairsmith.tui.widgets.fields import SafeArea
 
 from .screens import (
@@ -325,3 +328,13 @@ async def test_the_list_can_be_hidden_and_clicked(tmp_path: Path) -> None:
             assert not screen.list.display
             await press(pilot, "l")
             assert screen.list.display
+
+
+def test_the_status_says_for_which_pairs_another_response_is_on_its_way() -> None:
+    def said(*asking: int) -> str:
+        row = status_row(PairFilter(), Order(), Pace(), 5, topic="", reading=False, width=80, asking=asking)
+        return "".join(piece.text for piece in row)
+
+    assert "another response" not in said()
+    assert said(26).startswith(" … another response to #026 · ")
+    assert said(31, 26).startswith(" … another response to #026 and 1 more · ")

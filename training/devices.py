@@ -35,7 +35,8 @@ class Device:
     def label(self) -> str:
         """For people: "cpu (2 threads)", "cuda:0 (NVIDIA H200)"."""
         if self.device.type == "cpu":
-            return f"cpu ({torch.get_num_threads()} threads)"
+            threads = torch.get_num_threads()
+            return f"cpu ({threads} thread{'' if threads == 1 else 's'})"
         if self.device.type == "cuda":
             return f"cuda:{self.device.index or 0} ({torch.cuda.get_device_name(self.device)})"
         return str(self.device)

@@ -274,16 +274,21 @@ class PairsmithApp(App[int]):
             return
         place = place_named(getattr(screen, "PLACE", ""))
         lines = keys_of(screen)
-        lines.append((" ".join(place.key for place in PLACES), "Go to a place"))
-        lines.append(("ctrl+t", "The guided tour: how far it is, and what comes next"))
-        lines.append(("ctrl+p", "Find any action by name"))
+        if not any(
+            active.node is screen and key in "123456789" for key, active in screen.active_bindings.items()
+        ):
+            lines.append((" ".join(place.key for place in PLACES), "Go to a place"))
+        lines.append((self.get_key_display(Binding("ctrl+p", "command_palette")), "Find any action by name"))
         self.push_screen(KeysScreen(place.name if place else "this screen", lines))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: everything that the present place can do, every place, and what Textual offers."""
+        seen: set[tuple[str, str]] = set()
         for active in screen.active_bindings.values():
             binding = active.binding
-            if active.node is screen and binding.description and binding.action:
+            what = binding.description, binding.tooltip
+            if active.node is screen and binding.description and binding.action and what not in seen:
+                seen.add(what)
                 action = binding.action
                 yield SystemCommand(
                     safe(binding.description, 60).capitalize(),

@@ -154,7 +154,7 @@ class FormScreen(Dialog[bool]):
         self.heading = heading
         many = len(fields) > 1
         self.hint = hint or (
-            "↑ ↓ field   ← → choice   enter does it   esc leaves" if many else "enter   esc leaves"
+            "↑ ↓ field   ← → choice   enter does it   esc leaves" if many else "enter does it   esc leaves"
         )
         self._fields, self._do, self._intro, self._say = fields, do, intro, say
         self._busy = False

@@ -39,11 +39,13 @@ def question_rows(question: Question, width: int, height: int, top: int) -> Draw
     asked: list[Row] = [
         (Piece(" ▎", "accent"), Piece(part, "strong")) for part in wrap(question.instruction, width - 4)
     ]
-    for label, text in (("input", question.input), ("a correct answer", question.wanted or "")):
+    # What was asked to be seen stands before what is there always, lest it fall below the lines that there is room for.
+    for label, text in (("a correct answer", question.wanted or ""), ("input", question.input)):
         if text:
             asked += [(), (Piece(f"  {label}", "quiet"),)]
             asked += [(Piece(f"  {part}"),) for part in wrap(text, width - 4)]
-    space = max(2, min(len(asked), height // 3 if len(question.answers) > 1 else height // 2))
+    share = 3 if len(question.answers) > 1 and question.wanted is None else 2
+    space = max(2, min(len(asked), height // share))
     head, most = _pane(asked, width, space, top)
     rows = [*head, ()]
     room = height - len(rows)

@@ -40,6 +40,8 @@ _MARKS = {
 def generate_rows(view: View, width: int, height: int, judge: str | None) -> list[Row]:
     """At most `height` lines: what matters most comes first and what gives way is the newest pairs."""
     head = [*_head(view, width), SPACE]
+    told = _told(view, width, 2 if height < 24 else 4)
+    told = [SPACE, *told] if told else []
     if width >= WIDE:
         left = min(90, max(58, width - 66))
         topics = _topics(view.topics, left - 2, max(4, height - 18))
@@ -47,12 +49,11 @@ def generate_rows(view: View, width: int, height: int, judge: str | None) -> lis
         middle = _beside(topics, losses, left)
         middle += [_diversity(view), _yield(view)]
     else:
-        room = max(3, height - len(head) - 9)
-        middle = [*_topics(view.topics, width - 2, room), *_losses_short(view.ledger, width)]
-        middle += [_meters(view), _calls(view.ledger, width)]
-    told = _told(view, width, 2 if height < 24 else 4)
-    rest = height - len(head) - len(middle) - len(told) - 2
-    return [*head, *middle, *([SPACE, *told] if told else []), *_newest(view, width, rest, judge)][:height]
+        losses = [*_losses_short(view.ledger, width), _meters(view), _calls(view.ledger, width)]
+        room = height - len(head) - len(losses) - len(told) - (2 if view.newest else 0)
+        middle = [*_topics(view.topics, width - 2, max(3, room)), *losses]
+    rest = height - len(head) - len(middle) - len(told)
+    return [*head, *middle, *told, *_newest(view, width, rest, judge)][:height]
 
 
 def _head(view: View, width: int) -> list[Row]:
@@ -180,7 +181,8 @@ def _losses(ledger: Ledger, width: int, most: int) -> list[Row]:
         rows.append((Piece("nothing is lost yet", "quiet"),))
     refined = refined_said(ledger)
     rows += [(Piece(cut(refined, width)),)] if refined else []
-    return [*rows, (Piece(cut(candidates_sum(ledger), width)),), (Piece(cut(calls_sum(ledger), width)),)]
+    rows.append((Piece(cut(candidates_sum(ledger), width)),))
+    return [*rows, *((Piece(part),) for part in wrap(calls_sum(ledger), width)[:2])]
 
 
 def refined_said(ledger: Ledger) -> str:
@@ -245,12 +247,13 @@ def _told(view: View, width: int, most: int) -> list[Row]:
 
 
 def _newest(view: View, width: int, most: int, judge: str | None) -> list[Row]:
-    if most < 3 or not view.newest:
+    if not view.newest:
         return []
-    rows: list[Row] = [SPACE, (Piece(" newest", "quiet"),)]
-    for pair in view.newest[: most - 2]:
+    rows: list[Row] = [SPACE, (Piece(" newest", "quiet"),)] if width >= WIDE else [SPACE]
+    name = 24 if width >= 140 else 14
+    for pair in view.newest[: max(0, most - len(rows))]:
         end = _scores(pair, judge) if width >= 60 else ""
-        topic = fill(line(pair.topic, 14), 15) if width >= 60 else ""
+        topic = fill(line(pair.topic, name), name + 1) if width >= 60 else ""
         text = line(pair.instruction, max(8, width - 8 - len(topic) - len(end) - 2))
         spare = max(1, width - 7 - len(topic) - len(end) - 1)
         rows.append(
@@ -261,7 +264,7 @@ def _newest(view: View, width: int, most: int, judge: str | None) -> list[Row]:
                 Piece(end, "quiet"),
             )
         )
-    return rows
+    return rows if rows[-1] != SPACE else []
 
 
 def _scores(pair: Newest, judge: str | None) -> str:

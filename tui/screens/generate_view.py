@@ -131,7 +131,11 @@ def _last_run(conn: sqlite3.Connection) -> View | None:
         status,
         good,
         newest=newest_pairs(conn, run.id, NEWEST),
-        told=[(_since(at, now), kind, text) for at, kind, text in list_events(conn, run.id, TOLD)],
+        told=[
+            (_since(at, now), kind, text)
+            for at, kind, text in list_events(conn, run.id, TOLD)
+            if kind != "demonstration"  # said above everything else, with the keys of the application
+        ],
     )
 
 

@@ -146,7 +146,7 @@ def _first_ways(known: Known, width: int) -> list[Entry]:
         found.append(_get_way(known, width))
     found.append(_way("tour", "Guided tour", TOUR, width))
     found.append(_way("new", "Start for real", "type what your data should be about", width))
-    found.append(_way("open", "Open", "a .pairsmith file, or import JSON, JSONL", width))
+    found.append(_way("open", "Open", "a .pairsmith file, or import JSON, JSONL, CSV, Parquet", width))
     if known.writer == DEFAULT_GENERATOR:
         found.append(_get_way(known, width))
     return found

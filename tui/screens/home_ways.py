@@ -120,7 +120,7 @@ def open_form(app: PairsmithApp) -> FormScreen:
             begin(app, _import_anew, app, path.absolute())
         return None
 
-    fields = [Text("file", "file", "", "a .pairsmith file; or JSON, JSONL to import")]
+    fields = [Text("file", "file", "", "a .pairsmith file; or JSON, JSONL, CSV, Parquet to import")]
     return FormScreen("Open", fields, do)
 
 
@@ -147,11 +147,14 @@ async def _import_anew(app: PairsmithApp, path: Path) -> None:
     ):
         return
     try:
-        await go_on(app, await make(app, target, f"The data of {path.name}", "english", local_only=False))
+        recipe = await make(app, target, f"The data of {path.name}", "english", local_only=False)
     except (PairsmithError, OSError) as error:
         app.notify(str(error), severity="error")
         return
-    await import_into(app, path, "auto")
+    if await import_into(app, path, "auto"):
+        await app.action_place("review")
+    else:
+        await go_on(app, recipe)
 
 
 def import_form(app: PairsmithApp) -> FormScreen:
@@ -186,9 +189,9 @@ def import_form(app: PairsmithApp) -> FormScreen:
     return FormScreen("Import pairs", fields, do, hint="enter shows what it would do   esc leaves")
 
 
-async def import_into(app: PairsmithApp, path: Path, form: str) -> None:
-    """Preview, ask, import. Call it in a worker."""
-    await _import_files(app, [path], one_line(path.name), form)
+async def import_into(app: PairsmithApp, path: Path, form: str) -> bool:
+    """Preview, ask, import; whether it was imported. Call it in a worker."""
+    return await _import_files(app, [path], one_line(path.name), form)
 
 
 async def _begin_download(app: PairsmithApp, text: str, form: str) -> None:

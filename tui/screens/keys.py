@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
@@ -23,6 +23,8 @@ class KeysScreen(LeavesOnce, ModalScreen[None]):
         background: $panel; border: round $accent;
     }
     KeysScreen Static { height: auto; }
+    KeysScreen Horizontal { height: auto; }
+    KeysScreen .sentence { width: 1fr; }
     """
     BINDINGS = [  # noqa: RUF012 - Textual's own declaration
         Binding("escape,question_mark,f1,q,enter", "close", "close", id="keys.close"),
@@ -41,7 +43,11 @@ class KeysScreen(LeavesOnce, ModalScreen[None]):
         with VerticalScroll():
             yield Static(Content.styled(f"Keys of {self._place}", "bold"))
             for keys, sentence in self._lines:
-                yield Static(Content.assemble((fill(keys, width), "$accent"), Content(safe(sentence, 200))))
+                with Horizontal():
+                    key = Static(Content.styled(fill(keys, width), "$accent"), classes="key")
+                    key.styles.width = width
+                    yield key
+                    yield Static(Content(safe(sentence, 200)), classes="sentence")
             yield Static(Content.styled("esc closes", "dim"))
 
     def action_close(self) -> None:

@@ -56,9 +56,7 @@ class ModelScreen(Dialog[bool]):
         yield Static(
             content(f"BACKEND:MODEL{'; ' + again if again else ''}", 200), classes="quiet", markup=False
         )
-        yield SafeInput(
-            placeholder="ollama:llama3.2, nim:meta/llama-3.1-405b-instruct, llama-cpp:/path/to/model.gguf"
-        )
+        yield SafeInput(placeholder="such as ollama:llama3.2, or llama-cpp:/path/to/model.gguf")
         yield Lines(id="known")
 
     def on_mount(self) -> None:

@@ -56,6 +56,7 @@ class ReviewBase(PlaceScreen):
         self.near: dict[int, NearLine | None] = {}
         self._said: Row | None = None
         self._most = 0
+        self._asking: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._topics_done: list[tuple[str, int, int]] = []
 
@@ -104,7 +105,14 @@ class ReviewBase(PlaceScreen):
         topic = self.queue.topics.get(self.chosen.topic_id or 0, ("",))[-1]
         first = self._said or tally_row(self.cursor, len(self.queue), self.queue.tally, width)
         second = status_row(
-            self.chosen, self.order, self.pace, left, topic=topic, reading=self.reading, width=width
+            self.chosen,
+            self.order,
+            self.pace,
+            left,
+            topic=topic,
+            reading=self.reading,
+            width=width,
+            asking=self._asking,
         )
         self.status.show_rows([first, second])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from pairsmith.pairs.store.filters import PairFilter
@@ -78,10 +78,21 @@ def tally_row(position: int, total: int, tally: Mapping[str, int], width: int) -
 
 
 def status_row(
-    chosen: PairFilter, order: Order, pace: Pace, left: int, *, topic: str, reading: bool, width: int
+    chosen: PairFilter,
+    order: Order,
+    pace: Pace,
+    left: int,
+    *,
+    topic: str,
+    reading: bool,
+    width: int,
+    asking: Collection[int] = (),
 ) -> Row:
-    """Line 5: the filter, the order, the pace."""
+    """Line 5: the filter, the order, the pace. `asking`: pairs for which another response is on its way."""
     parts = [filter_words(chosen, topic), order_words(order)]
+    if asking:
+        others = f" and {len(asking) - 1:,} more" if len(asking) > 1 else ""
+        parts.insert(0, f"… another response to #{min(asking):03}{others}")
     rate, minutes = pace.per_minute(), pace.minutes_left(left)
     if reading:
         parts.append("reading…")

@@ -31,7 +31,6 @@ class Versions(ReviewBase):
         super().__init__()
         self._versions: list[Version] = []
         self._version = 0
-        self._asking: set[int] = set()
 
     async def changed(self, pair_id: int | None) -> None:
         """Show what changed (the screen's)."""
@@ -159,6 +158,7 @@ class Versions(ReviewBase):
             await regenerate(self.workspace, pair_id, settings, generator=self.session.generator)
         finally:
             self._asking.discard(pair_id)
+            self.paint_status()
         row = self.current
         if row is not None and row.id == pair_id:
             await self.changed(pair_id)

@@ -70,9 +70,15 @@ TYPED = {
 }
 
 
-def start_settings(run: Run | None) -> TrainSettings:
-    """What the form begins with: the settings of the last run, or sane ones."""
-    return settings_of(run) if run is not None else TrainSettings(SIZES[0], config=dict(DEFAULTS))
+def start_settings(run: Run | None, *, small: bool = False) -> TrainSettings:
+    """What the form begins with: the settings of the last run, or sane ones.
+
+    `small`: the model that ships, where it is at work anyway: nothing is downloaded, and a minute is enough.
+    """
+    if run is not None:
+        return settings_of(run)
+    first = TrainSettings(SIZES[0], config=dict(DEFAULTS))
+    return with_base(first, EMBEDDED) if small else first
 
 
 def form_settings(

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from pairsmith.backends.errors import BackendError
 from pairsmith.pairs.chosen_pairs import choose_pairs, count_verdicts_of, verdicts_said
+from pairsmith.pairs.demonstration import is_demonstration
 from pairsmith.pairs.errors import PairsmithError
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.runs import Run, list_runs
@@ -82,8 +83,13 @@ class TrainLook(JobPlace):
         self._past = await asyncio.to_thread(read)
         if not self._read:
             self._read = True
-            if self._past:
-                self.chosen = start_settings(self._past[0].run)
+            first = self._past[0].run if self._past else None
+            if self.session.embedded is None:
+                await self.session.read_makers()
+            small = is_demonstration(self.session.generator) and bool(self.session.embedded)
+            chosen = start_settings(first, small=small)
+            if chosen != self.chosen:
+                self.chosen = chosen
                 self._look()
         self.paint()
 

@@ -53,7 +53,7 @@ def score_rows(
     """Lines for a width; never empty."""
     found = chosen_judge(judged, present)
     if found is None:
-        why = "not scored: edited since" if edited else "not scored"
+        why = "not scored: no judge has seen this version" if edited else "not scored"
         return [(Piece(f"  {why}", "quiet"),)]
     said = f"judge: {line(found.judge.rsplit('/', 1)[-1], 24)}, {age(found.at, now)}"
     if found.reason is not None:
