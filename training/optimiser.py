@@ -175,9 +175,10 @@ class AdamW:
 
     def _update(self, piece: _Piece, learning_rate: float, scale: float) -> None:
         gradient = piece.gradient
-        if gradient.dtype != torch.float32:
-            gradient = self._wide(gradient)
-        if scale != 1.0:
+        if gradient.dtype != torch.float32 or (scale != 1.0 and gradient.device.type == "cpu"):
+            # a slice is scaled in the cache: nothing is written back to memory
+            gradient = self._wide(gradient, scale)
+        elif scale != 1.0:
             gradient.mul_(scale)
         torch._fused_adamw_(
             [piece.master],
@@ -218,11 +219,11 @@ class AdamW:
             for matrix, part in zip((rows[0], *rows[2:]), (taken[0], *taken[2:]), strict=True):
                 matrix.index_copy_(0, live, part)
 
-    def _wide(self, gradient: torch.Tensor) -> torch.Tensor:
+    def _wide(self, gradient: torch.Tensor, scale: float) -> torch.Tensor:
         scratch = getattr(self._scratch, "wide", None)
         if scratch is None or len(scratch) < len(gradient):
             scratch = self._scratch.wide = torch.empty(len(gradient), device=gradient.device)
-        return scratch[: len(gradient)].copy_(gradient)
+        return torch.mul(gradient, scale, out=scratch[: len(gradient)])
 
     def state(self) -> dict[str, torch.Tensor]:
         """Both moments by parameter name, and the step count: what a checkpoint holds (views, not copies)."""
@@ -276,4 +277,4 @@ def _cut(group: _Group, on_cpu: bool) -> list[_Piece]:
 
 def _square_sum(flat: torch.Tensor) -> float:
     size = SLICE if flat.device.type == "cpu" else len(flat)
-    return sum(float(part.float().square().sum()) for part in flat.split(size))
+    return sum(float(torch.dot(wide, wide)) for wide in (part.float() for part in flat.split(size)))
