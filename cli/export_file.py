@@ -15,7 +15,8 @@ from pairsmith.backends.text import one_line
 from pairsmith.pairs.chosen_pairs import verdicts_said
 from pairsmith.pairs.errors import UsageError
 from pairsmith.pairs.export_formats import FORMATS
-from pairsmith.pairs.exporting import ExportReport, ExportSettings, export_pairs
+from pairsmith.pairs.export_settings import ExportSettings
+from pairsmith.pairs.exporting import ExportReport, export_pairs
 from pairsmith.pairs.trainer_configs import TRAINERS, check_trainers, trainers_folder, write_trainers
 
 from .arguments import add_choice, add_workspace, path

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pairsmith.backends.text import one_line
-from pairsmith.pairs.exporting import ExportSettings
+from pairsmith.pairs.export_settings import ExportSettings
 from pairsmith.pairs.hub_access import HubAccess, find_access, typed_token, with_token
 from pairsmith.pairs.hub_names import check_repo
 from pairsmith.pairs.hub_process import TIMEOUT_S

@@ -8,7 +8,8 @@ from argparse import ArgumentParser, Namespace
 
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.errors import UsageError
-from pairsmith.pairs.exporting import check_target, published
+from pairsmith.pairs.export_place import check_target
+from pairsmith.pairs.published import published
 from pairsmith.pairs.recipe_files import with_models, with_run
 from pairsmith.pairs.recipes import read_recipe
 from pairsmith.pairs.store.driver import sqlite3

@@ -11,8 +11,8 @@ from pathlib import Path
 from pairsmith.backends.registry import Settings
 
 from .store.workspace import Workspace
-from .train_job import Choice, choose_and_split
 from .training_child import ChildEvent, TrainingFailed, models_folder, run_plain, run_verb
+from .training_choice import Choice, choose_and_split
 from .training_folder import write_run_folder
 from .training_settings import TrainSettings, located_base
 

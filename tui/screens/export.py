@@ -14,16 +14,11 @@ from pairsmith.backends.errors import BackendError
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.chosen_pairs import VerdictChoice, verdicts_said
 from pairsmith.pairs.errors import PairsmithError
+from pairsmith.pairs.export_choice import ExportPreview, preview_export
 from pairsmith.pairs.export_formats import FORMATS
-from pairsmith.pairs.exporting import (
-    ExportPreview,
-    ExportReport,
-    ExportSettings,
-    check_licence,
-    check_target,
-    export_pairs,
-    preview_export,
-)
+from pairsmith.pairs.export_place import check_target
+from pairsmith.pairs.export_settings import ExportSettings, check_licence
+from pairsmith.pairs.exporting import ExportReport, export_pairs
 from pairsmith.pairs.trainer_configs import check_trainers, readers, trainers_folder, write_trainers
 
 from ..text import line, wrap

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pairsmith.backends.text import one_line
 from pairsmith.pairs.errors import PairsmithError
-from pairsmith.pairs.exporting import ExportSettings, check_licence
+from pairsmith.pairs.export_settings import ExportSettings, check_licence
 
 from ..widgets.meters import size
 from ..working import begin
