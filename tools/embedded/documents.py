@@ -79,7 +79,7 @@ class Document:
     @property
     def heard_weight(self) -> float:
         """What a token of `heard` counts, where a token of the answer counts 1; a grade is a single one."""
-        return 0.5 if self.judged is None else 0.03
+        return 1.0 if self.judged is None else 0.03
 
 
 def drawn(rng: random.Random, kind: str) -> Sequence[Document]:

@@ -64,14 +64,14 @@ MINIATURE = Making(
 
 
 SHARES: Mapping[str, Share] = {
-    "response": Share(3000, 0.40),
-    "instructions": Share(2000, 0.20),
+    "response": Share(2600, 0.40),
+    "instructions": Share(3500, 0.35),
     "topics": Share(150, 0.03),
-    "judge": Share(1300, 0.25),
-    "judge json": Share(600, 0.07),
+    "judge": Share(1200, 0.25),
+    "judge json": Share(400, 0.07),
     "other": Share(300, 0.05),
 }
-"""A step of a second or so. Responses have the most: nothing is harder than the right command with the right names."""
+"""A step of a second or so. Lists have the most tokens, since what people ask has more forms than what is answered."""
 _ASKED = 1
 """Attributes that are asked about one response in training; what makes it good or bad is the same for all five."""
 
