@@ -61,13 +61,17 @@ class Terminal:
         with self._came:
             return len(self.raw)
 
-    def wait(self, text: str, since: int = 0, seconds: float = 30.0) -> float:
-        """Wait until the text is in what was written since; returns the moment (perf_counter). Raises TimeoutError."""
-        wanted = text.encode()
+    def wait(self, text: str | tuple[str, ...], since: int = 0, seconds: float = 30.0) -> float:
+        """Wait until the text, or one of them, is in what was written since; the moment (perf_counter).
+
+        Raises TimeoutError.
+        """
+        wanted = [one.encode() for one in ([text] if isinstance(text, str) else text)]
         end = time.monotonic() + seconds
         with self._came:
             while True:
-                if wanted in strip(bytes(self.raw[since:])):
+                written = strip(bytes(self.raw[since:]))
+                if any(one in written for one in wanted):
                     return time.perf_counter()
                 left = end - time.monotonic()
                 if left <= 0 or self.ended:
@@ -84,6 +88,16 @@ class Terminal:
             time.sleep(seconds)
             if self.mark() == before:
                 return
+
+    def settle(self, begins: float = 0.15, seconds: float = 0.04, most: float = 5.0) -> None:
+        """Wait until the answer to a key was written: its beginning at most so long, its end a short silence."""
+        end = time.monotonic() + most
+        with self._came:
+            before = len(self.raw)
+            self._came.wait(begins)
+            while len(self.raw) > before and time.monotonic() < end:
+                before = len(self.raw)
+                self._came.wait(seconds)
 
     def rss_mb(self) -> float:
         """Resident memory of the program, in megabytes (10^6 bytes)."""

@@ -16,7 +16,7 @@ from pairsmith.pairs.store.edits import edit_pair
 from pairsmith.pairs.store.judgements import Judgement, Score, add_judgement
 from pairsmith.pairs.store.pair_rows import NewPair, add_pair, get_pair
 from pairsmith.pairs.store.topics import add_topic
-from pairsmith.pairs.store.verdicts import decide
+from pairsmith.pairs.store.verdicts import decide, get_verdict
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 from pairsmith.tui.text import Mask, cut, fill, line, safe, wrap
 
@@ -59,55 +59,47 @@ def hostile_workspace(folder: Path, texts: tuple[str, ...] = CORPUS) -> Workspac
     return workspace
 
 
+ESCAPE = "\x1b[27u"
+"""The key alone: a lone escape byte and the next key together would be another key."""
+FOOT = "a accept"
+"""Painted again when a box is left."""
+VERSIONS = (("v", ""), ("v", ""), (ESCAPE, ""), ("J", ""), ("K", ""))
+EDITOR = (("\t", ""), (ESCAPE, FOOT))
+NOTE = (("n", "Words on #"), (ESCAPE, FOOT))
+EVERY = (
+    *(("d", ""), ("j", ""), (ESCAPE, ""), ("s", "Statistics"), ("j", ""), (ESCAPE, FOOT)),
+    *(("t", "Thresholds"), ("\t", ""), (ESCAPE, FOOT), ("o", "In which order"), ("l", ""), (ESCAPE, FOOT)),
+    *(("f", "Which pairs"), ("jj", ""), ("lll", ""), ("jjjj", ""), ("ll", ""), (ESCAPE, FOOT)),
+    *(("/", "Find"), ("reversed", ""), (ESCAPE, FOOT), ("?", "Accept the pair"), (ESCAPE, FOOT)),
+    *(("b", "pairs"), (ESCAPE, FOOT), ("\x10", ""), (ESCAPE, FOOT), ("a", ""), ("r", ""), ("u", "")),
+)
+
+
 def walk(workspace: Path, pairs: int, home: Path) -> bytes:
     """What a terminal gets while somebody goes through every pair and every box."""
     command = [sys.executable, "-P", "-m", "pairsmith.cli.main", "review", str(workspace)]
     with Terminal(command, 110, 34, {"PAIRSMITH_HOME": str(home)}) as terminal:
+
+        def strike(*keys: tuple[str, str | tuple[str, ...]]) -> bytes:
+            """Each key, until what it shows is there; what was written since the last."""
+            for key, shown in keys:
+                since = terminal.mark()
+                terminal.send(key)
+                if shown:
+                    terminal.wait(shown, since)
+                terminal.settle(0.04 if shown else 0.15)
+            return strip(bytes(terminal.raw[since:]))
+
         terminal.wait("first")
-        terminal.quiet(0.4)
-        terminal.send("f")
-        terminal.quiet()
-        terminal.send("l\r")  # any verdict
-        terminal.quiet(0.3)
-        for number in range(pairs):
-            terminal.send("j")
-            if number % 6 == 0:
-                for keys in ("v", "v", "\x1b", "e", "\t", "\x1b", "\x1b", "n", "\x1b", "J", "K"):
-                    terminal.send(keys)
-                    terminal.quiet(0.12, 2)
-            else:
-                terminal.quiet(0.03, 2)
-        for keys in (
-            "d",
-            "j",
-            "\x1b",
-            "s",
-            "j",
-            "\x1b",
-            "t",
-            "\t",
-            "\x1b",
-            "o",
-            "l",
-            "\x1b",
-            "f",
-            "jj",
-            "lll",
-            "jjjj",
-            "ll",
-            "\x1b",
-        ):
-            terminal.send(keys)
-            terminal.quiet(0.2, 5)
-        terminal.send("/")
-        terminal.quiet()
-        terminal.send("reversed")
-        terminal.quiet(0.3)
-        terminal.send("\x1b")
-        for keys in ("?", "\x1b", "b", "\x1b", "\x10", "\x1b", "aru"):
-            terminal.quiet(0.2)
-            terminal.send(keys)
-        terminal.quiet(0.3)
+        strike(("f", "Which pairs"), ("l", "any"), ("\r", f"#{pairs:03}"))
+        for number in range(pairs, 0, -1):
+            if number % 6 == 1:
+                strike(*VERSIONS)
+                if b"too long" not in strike(("e", ("Edit #", "too long to edit"))):
+                    strike(*EDITOR)
+                strike(*NOTE)
+            strike(("j", f"#{number - 1:03}" if number > 1 else ""))
+        strike(*EVERY)
         terminal.send("\x11")
         assert terminal.wait_end() == 0
         return bytes(terminal.raw)
@@ -187,6 +179,25 @@ async def test_the_editor_keeps_every_hostile_byte(tmp_path: Path) -> None:
                 await press(pilot, "e", "X", "f2")
                 after = workspace.read(lambda conn, n=row.id: get_pair(conn, n)).output
                 assert after in (f"X{before[row.id]}", f"{before[row.id]}X")
+
+
+async def test_words_on_a_verdict_are_shown_harmlessly_and_kept_byte_for_byte(tmp_path: Path) -> None:
+    reason, tag, note = "\u202ereversed\u202c \x1b]0;title\x07", "t\u200bag\x9b2J", "\x1b[2J\u2066note"
+    with git_workspace(tmp_path) as workspace:
+        workspace.write(lambda conn: decide(conn, [12], "rejected", reason=reason, tags=[tag], note=note))
+        async with reviewing(workspace) as pilot:
+            screen = review_of(pilot.app)
+            screen.chosen = type(screen.chosen)()
+            screen.start(screen.load())
+            await settle(pilot)
+            await press(pilot, "n")
+            assert "Words on #012" in screen_text(pilot.app)
+            assert not HARMFUL.search(screen_text(pilot.app))
+            await press(pilot, "end", "X", "f2")
+        version = workspace.read(lambda conn: get_pair(conn, 12)).version.id
+        given = workspace.read(lambda conn: get_verdict(conn, version))
+        assert given is not None
+        assert (given.reason, given.tags, given.note) == (f"{reason}X", (tag,), note)
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=200))

@@ -46,18 +46,21 @@ class NoteScreen(Dialog[Noted | None]):
         self.heading = f"Words on #{row.id:03}"
         self._row = row
         self._verdict: Given = "rejected" if row.verdict == "rejected" else "accepted"
-        self._mask = Mask(row.decision.note if row.decision else "")
+        known = row.decision
+        self._reason = known.reason if known and known.by == "human" else ""
+        self._tags = " ".join(known.tags) if known else ""
+        self._note = known.note if known else ""
+        self._mask = Mask(self._reason, self._tags, self._note)
 
     def parts(self) -> ComposeResult:
         """Verdict, reason, tags, note."""
-        known = self._row.decision
         yield Static("", id="verdict", markup=False)
         yield Static("reason", classes="quiet")
-        yield SafeInput(known.reason if known and known.by == "human" else "", id="reason")
+        yield SafeInput(self._mask.mask(self._reason), id="reason")
         yield Static("tags, with spaces or commas between them", classes="quiet")
-        yield SafeInput(" ".join(known.tags) if known else "", id="tags")
+        yield SafeInput(self._mask.mask(self._tags), id="tags")
         yield Static("note", classes="quiet")
-        yield SafeArea(known.note if known else "", self._mask, id="note")
+        yield SafeArea(self._note, self._mask, id="note")
 
     def on_mount(self) -> None:
         """Show the verdict."""
@@ -74,9 +77,13 @@ class NoteScreen(Dialog[Noted | None]):
 
     def action_save(self) -> None:
         """Give back what was typed."""
-        tags = self.query_one("#tags", Input).value.replace(",", " ").replace("#", " ").split()
+        tags = self._typed("tags").replace(",", " ").replace("#", " ").split()
         note = self.query_one("#note", SafeArea).stored.strip()
-        self.dismiss(Noted(self._verdict, self.query_one("#reason", Input).value.strip(), tuple(tags), note))
+        self.dismiss(Noted(self._verdict, self._typed("reason").strip(), tuple(tags), note))
+
+    def _typed(self, field: str) -> str:
+        """What a line holds, with what was hidden put back."""
+        return self._mask.unmask(self.query_one(f"#{field}", Input).value)
 
     def on_input_submitted(self) -> None:
         """Enter in a line goes on to the next field."""
