@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from textual import events
-from textual._wait import wait_for_idle
 from textual.app import App
 from textual.keys import key_to_character
 from textual.pilot import Pilot
@@ -21,10 +20,11 @@ from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.screens.review import ReviewScreen
 from pairsmith.tui.session import Session
 
+from .resting import at_rest
 from .stores import new_workspace
 
 NARROW, WIDE = (80, 24), (160, 48)
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def screen_text(app: App[Any]) -> str:
@@ -74,9 +74,7 @@ async def strike(pilot: Pilot[Any], key: str) -> None:
     """A key as the terminal's driver sends it, without the pilot's long waits."""
     app = pilot.app
     app.post_message(events.Key(key, key_to_character(key)))
-    for _ in range(3):
-        await asyncio.sleep(0)
-    await wait_for_idle(0)
+    await at_rest()
 
 
 @contextlib.asynccontextmanager

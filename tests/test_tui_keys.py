@@ -23,6 +23,7 @@ from pairsmith.tui.screens.edit_pair import EditScreen
 from pairsmith.tui.screens.keys import KeysScreen
 from pairsmith.tui.screens.review import ReviewScreen
 from pairsmith.tui.screens.search_box import SearchScreen
+from pairsmith.tui.screens.train import TrainScreen
 from pairsmith.tui.session import Session
 from pairsmith.tui.widgets.bars import KeyBar, footer_bindings
 
@@ -185,7 +186,10 @@ async def test_random_keys_raise_nothing(tmp_path: Path, seed: int, size: tuple[
             assert app._exception is None
 
 
-async def test_the_places_of_line_2_are_those_that_are_built(tmp_path: Path) -> None:
+async def test_the_places_of_line_2_are_those_that_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainScreen, "LOOK_AFTER_S", 3600.0)  # its estimate is a child process
     with git_workspace(tmp_path) as workspace:
         async with reviewing(workspace) as pilot:
             assert "[5 Review]" in screen_text(pilot.app).splitlines()[1]

@@ -17,6 +17,7 @@ from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.session import Session
 
+from .resting import at_rest
 from .servers.nim import NimServer
 
 NARROW, WIDE = (80, 24), (160, 48)
@@ -55,17 +56,17 @@ async def application(
             await app.session.workspace.aclose()
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a state; fails with the screen's text where it does not come."""
     ends = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > ends:
             raise AssertionError(f"the state did not come:\n{screen_text(pilot.app)}")
         await asyncio.sleep(0.02)
-        await pilot.pause()
+        await at_rest()
 
 
-async def until_shown(pilot: Pilot[Any], text: str, seconds: float = 20.0) -> None:
+async def until_shown(pilot: Pilot[Any], text: str, seconds: float = 60.0) -> None:
     """Wait until the screen holds a text."""
     await until(pilot, lambda: text in screen_text(pilot.app), seconds)
 
