@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
+from pairsmith.pairs.store.edits import edit_pair
 from pairsmith.pairs.store.errors import DiskFull
 from pairsmith.pairs.store.filters import PairFilter
 from pairsmith.pairs.store.paging import Order
 from pairsmith.pairs.store.pair_rows import get_pair, get_versions
 from pairsmith.pairs.store.verdicts import decide, get_verdict
+from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.screens.edit_pair import EditScreen
 from pairsmith.tui.screens.review_status import Pace, status_row
+from pairsmith.tui.session import Session
 from pairsmith.tui.widgets.fields import SafeArea
 
 from .screens import (
@@ -338,3 +341,22 @@ def test_the_status_says_for_which_pairs_another_response_is_on_its_way() -> Non
     assert "another response" not in said()
     assert said(26).startswith(" … another response to #026 · ")
     assert said(31, 26).startswith(" … another response to #026 and 1 more · ")
+
+
+@pytest.mark.parametrize("start", ["home", "review"])
+@pytest.mark.parametrize("size", [(100, 30), WIDE])
+async def test_beside_the_list_the_first_pair_is_laid_out_for_the_room_that_is_left(
+    tmp_path: Path, size: tuple[int, int], start: str
+) -> None:
+    with git_workspace(tmp_path) as workspace:
+        workspace.write(lambda conn: edit_pair(conn, 12, output="word " * 100 + "the end"))
+        app = PairsmithApp(Session({"PAIRSMITH_HOME": str(tmp_path)}, workspace), start=start)
+        async with app.run_test(size=size) as pilot:
+            await press(pilot, "5")
+            await until(pilot, lambda: "word word" in screen_text(app), "the pair")
+            await settle(pilot)
+            shown = screen_text(app)
+            assert "#012" in shown
+            assert "the end" in shown
+            full = [one for one in shown.splitlines() if "word word" in one and "the end" not in one]
+            assert {one[-5:] for one in full} == {" word"}

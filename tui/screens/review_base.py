@@ -40,6 +40,15 @@ class Rule(Line):
         return [Piece("─" * width, "quiet")]
 
 
+class PairPane(Lines):
+    """Where the pair stands. How wide it is, is known only once the list has taken its place beside it."""
+
+    def on_resize(self) -> None:
+        """Lay the pair out for the new room."""
+        if isinstance(self.screen, ReviewBase):
+            self.screen.paint_pair()
+
+
 class ReviewBase(PlaceScreen):
     """A queue on the screen. `cursor` may be one past the last pair: there stands the summary."""
 
@@ -72,7 +81,7 @@ class ReviewBase(PlaceScreen):
         self.status = Lines(id="status")
         self.list = PairList(self.queue)
         self.list.id = "list"
-        self.pane = Lines(id="pair")
+        self.pane = PairPane(id="pair")
         yield Rule()
         yield self.status
         yield Horizontal(self.list, self.pane, id="beside")
