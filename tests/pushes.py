@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,19 @@ def filled(folder: Path, count: int = 20, rows: list[dict[str, Any]] | None = No
     nasty = [{"instruction": i, "input": n, "output": o} for i, n, o in NASTY]
     file = write_rows(folder / "rows.jsonl", [*git_rows(count), *nasty, *(rows or [])])
     assert run("import", path, file).code == 0
+    return path
+
+
+@cache
+def _template() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return filled(Path(folder)).read_bytes()
+
+
+def filled_before(folder: Path) -> Path:
+    """A copy of a `filled` workspace that is made once in a process."""
+    path = folder / "w.pairsmith"
+    path.write_bytes(_template())
     return path
 
 

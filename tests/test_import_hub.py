@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,6 @@ from pairsmith.pairs.store.workspace import open_workspace
 from .command_line import Ran, fingerprint, git_rows, run
 from .pushes import environment, no_token_in, texts
 from .servers.hub import TOKEN, Fault, Hub
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as serving:
-        yield serving
 
 
 @pytest.fixture(scope="module")

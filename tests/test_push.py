@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,28 +15,15 @@ from pairsmith.pairs.hub_access import find_access
 from pairsmith.pairs.pushing import stage_dataset
 
 from .command_line import COMMAND, run
-from .pushes import environment, filled, no_token_in, push, texts
+from .pushes import environment, filled, filled_before, no_token_in, push, texts
 from .servers.hub import READ_TOKEN, TOKEN, Hub
 
 TRAIN = "data/train-00000-of-00001.parquet"
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return filled(tmp_path_factory.mktemp("template")).read_bytes()
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, template: bytes) -> Path:
-    path = tmp_path / "w.pairsmith"
-    path.write_bytes(template)
-    return path
+def workspace(tmp_path: Path) -> Path:
+    return filled_before(tmp_path)
 
 
 def test_a_pushed_dataset_is_private_and_loads_back_equal_with_datasets(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .command_line import COMMAND
 from .command_line import environment as whole_environment
-from .pushes import environment, filled, no_token_in, push
+from .pushes import environment, filled_before, no_token_in, push
 from .servers.hub import TOKEN, Fault, Hub
 
 CONFLICT = '{"error": "Cannot create repo: another conflicting operation is in progress"}'
@@ -20,21 +19,8 @@ OURS = {".gitattributes", "README.md", "data/train-00000-of-00001.parquet", "man
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return filled(tmp_path_factory.mktemp("template")).read_bytes()
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, template: bytes) -> Path:
-    path = tmp_path / "w.pairsmith"
-    path.write_bytes(template)
-    return path
+def workspace(tmp_path: Path) -> Path:
+    return filled_before(tmp_path)
 
 
 def whole_or_nothing(hub: Hub) -> bool:
@@ -70,21 +56,21 @@ def test_a_passing_fault_is_survived(workspace: Path, hub: Hub, fault: Fault) ->
 LASTING = [
     (Fault("GET /api/whoami", 500, times=99), ("cannot answer now (500)", "Try again")),
     (Fault("POST .*/commit/", 412, times=99), ("changed by somebody else", "412", "Push again")),
-    (Fault("POST .*/commit/", "hang", times=99), ("did not answer within 4 s", "--timeout")),
-    (Fault("POST .*/objects/batch", 429, times=99, headers={"Retry-After": "3600"}), ("4 s", "Waiting 3601")),
-    (Fault("POST .*/repos/create", 409, times=999, body=CONFLICT), ("4 s",)),
+    (Fault("POST .*/commit/", "hang", times=99), ("did not answer within 2 s", "--timeout")),
+    (Fault("POST .*/objects/batch", 429, times=99, headers={"Retry-After": "3600"}), ("2 s", "Waiting 3601")),
+    (Fault("POST .*/repos/create", 409, times=999, body=CONFLICT), ("2 s",)),
     (Fault("POST .*/commit/", 500, times=99), ("500", "Try again")),
     (Fault("POST .*/commit/", "cut", times=99), ("no connection", "try again")),
     (Fault("PUT /store/", 400, times=99, body="BadDigest"), ("400", "BadDigest")),
     (Fault("POST .*/commit/", 429, times=99, headers={"Retry-After": "3600"}), ("slow down (429)", "later")),
-    (Fault("GET /api/whoami", "slow", times=99), ("did not answer within 4 s",)),
+    (Fault("GET /api/whoami", "slow", times=99), ("did not answer within 2 s",)),
     (Fault("GET /api/whoami", 200, times=99, body="[" * 3000), ("failed",)),
 ]
 
 
 def ends_clearly(workspace: Path, hub: Hub, fault: Fault, words: tuple[str, ...]) -> None:
     hub.faults.append(fault)
-    patience = "4" if any("4 s" in word for word in words) else "60"
+    patience = "2" if any("2 s" in word for word in words) else "60"
     push(workspace, hub, "--timeout", patience).assert_one_line_error(1, *words)
     assert not whole_or_nothing(hub)
     hub.faults.clear()

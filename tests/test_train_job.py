@@ -10,13 +10,14 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pairsmith.pairs import memory_holders
 from pairsmith.pairs.control import Control
 from pairsmith.pairs.errors import PairsmithError, UsageError
 from pairsmith.pairs.events import Ended, Event, Notice
@@ -28,7 +29,7 @@ from pairsmith.pairs.store.runs import Run, get_run, list_runs
 from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.train_job import TrainJob, TrainOptions, choose_and_split
-from pairsmith.pairs.training_child import TrainingFailed
+from pairsmith.pairs.training_child import TrainingChild, TrainingFailed
 from pairsmith.pairs.training_events import (
     TrainingPlanned,
     TrainingSample,
@@ -170,6 +171,30 @@ def test_parity_splits_by_file_order_and_ends_with_the_table(tmp_path: Path) -> 
 # ---- kills, pauses, resumes ------------------------------------------------------------------------------------------
 
 
+async def at_step(job: TrainJob, step: int, act: Callable[[], Any]) -> list[Event]:
+    """All events of a start, with something done once when that step is told."""
+    events: list[Event] = []
+    doing: Any = None
+    async for event in job.events():
+        events.append(event)
+        if isinstance(event, TrainingStep) and event.step >= step and doing is None:
+            doing = act() or True
+    if asyncio.isfuture(doing):
+        await doing
+    return events
+
+
+def once_paused(workspace: Workspace, act: Callable[[], None]) -> asyncio.Task[None]:
+    """Do something as soon as the workspace says that its run no longer runs."""
+
+    async def wait() -> None:
+        while workspace.read(lambda conn: list_runs(conn, "train"))[0].state == "running":
+            await asyncio.sleep(0.02)
+        act()
+
+    return asyncio.get_running_loop().create_task(wait())
+
+
 async def until(events: AsyncIterator[Event], step: int) -> list[Event]:
     """Events up to a step."""
     seen = []
@@ -195,12 +220,12 @@ async def test_a_killed_child_leaves_a_clear_reason_and_goes_on_with_the_same_cu
     home = tmp_path / "home"
     with colour_workspace(tmp_path, 60) as workspace:
         job = TrainJob(workspace, backends_of(home), tiny(**SHORT))
-        events = []
-        async for event in job.events():
-            events.append(event)
-            if isinstance(event, TrainingStep) and event.step == 12 and job.pid is not None:
-                os.kill(job.pid, signal.SIGKILL)
-        stopped = ended(events)
+
+        def kill() -> None:
+            assert job.pid is not None
+            os.kill(job.pid, signal.SIGKILL)
+
+        stopped = ended(await at_step(job, 6, kill))
         assert stopped.state == "unfinished"
         assert isinstance(stopped.error, TrainingFailed)
         assert "killed by signal 9" in str(stopped.error)
@@ -221,14 +246,12 @@ async def test_a_pause_saves_and_resuming_goes_on_from_there(tmp_path: Path, cur
     control = Control()
     with colour_workspace(tmp_path, 60) as workspace:
         job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**SHORT), None, control)
-        events: list[Event] = []
-        paused = False
-        async for event in job.events():
-            events.append(event)
-            if isinstance(event, TrainingStep) and event.step == 8 and not paused:
-                paused = True
-                control.pause()
-                asyncio.get_running_loop().call_later(3, control.resume)
+
+        def pause() -> asyncio.Task[None]:
+            control.pause()
+            return once_paused(workspace, control.resume)
+
+        events = await at_step(job, 3, pause)
         run = run_of(workspace, ended(events).run_id)
     assert ended(events).state == "done"
     assert len([event for event in events if isinstance(event, TrainingStarted)]) == 2
@@ -239,11 +262,7 @@ async def test_a_stop_is_a_pause_that_another_start_goes_on_with(tmp_path: Path)
     control = Control()
     with colour_workspace(tmp_path, 60) as workspace:
         job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**LONG), None, control)
-        events = []
-        async for event in job.events():
-            events.append(event)
-            if isinstance(event, TrainingStep) and event.step == 3:
-                control.stop()
+        events = await at_step(job, 3, control.stop)
         assert (ended(events).state, ended(events).error) == ("paused", None)
         run = run_of(workspace, ended(events).run_id)
         assert run.state == "paused"
@@ -253,12 +272,26 @@ async def test_a_stop_is_a_pause_that_another_start_goes_on_with(tmp_path: Path)
 async def test_a_cancelled_run_ends_at_once(tmp_path: Path) -> None:
     with colour_workspace(tmp_path, 60) as workspace:
         job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**LONG))
-        events = []
-        async for event in job.events():
-            events.append(event)
-            if isinstance(event, TrainingStep) and event.step == 3:
-                job.cancel()
+        events = await at_step(job, 3, job.cancel)
         assert (ended(events).state, ended(events).reason) == ("unfinished", "cancelled by the user")
+
+
+async def test_everybody_else_comes_before_the_child() -> None:
+    child = TrainingChild(["interval"])  # it waits for its standard input
+    lines = child.lines()
+    reading = asyncio.ensure_future(anext(lines))
+    while child.pid is None:
+        await asyncio.sleep(0.01)
+    try:
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) >= 10
+        group = Path(f"/proc/{child.pid}/autogroup")
+        if group.exists():
+            assert os.sched_getscheduler(child.pid) == os.SCHED_BATCH
+            assert group.read_text().split()[-1] == "10"
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await lines.aclose()
 
 
 async def test_who_stops_listening_ends_the_child_and_frees_the_workspace(tmp_path: Path) -> None:
@@ -321,28 +354,18 @@ def test_the_child_dies_with_its_killed_parent_and_the_run_goes_on(tmp_path: Pat
         assert run.state == "running"
         control = Control()
         job = TrainJob(workspace, backends_of(tmp_path / "home"), None, TrainOptions(resume=True), control)
-
-        async def go_on() -> list[Event]:
-            seen = []
-            async for event in job.events():
-                seen.append(event)
-                if isinstance(event, TrainingStep):
-                    control.stop()
-            return seen
-
-        events = asyncio.run(go_on())
+        events = asyncio.run(at_step(job, 1, control.stop))
         started = next(event for event in events if isinstance(event, TrainingStarted))
-        assert started.resumed_from == 20
+        assert started.resumed_from in range(20, 1400, 20)  # the child went on until the kill reached it
         assert ended(events).run_id == run.id
 
 
 async def test_settings_that_change_no_curve_may_change_when_it_goes_on(tmp_path: Path) -> None:
     control = Control()
     with colour_workspace(tmp_path, 60) as workspace:
-        job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**SHORT), None, control)
-        async for event in job.events():
-            if isinstance(event, TrainingStep):
-                control.stop()
+        await at_step(
+            TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**SHORT), None, control), 1, control.stop
+        )
         options = TrainOptions(resume=True, free={"accumulate": 2})
         events = await train(workspace, tmp_path / "home", None, options)
         run = run_of(workspace, ended(events).run_id)
@@ -371,12 +394,12 @@ async def test_a_paused_run_can_be_cancelled(tmp_path: Path) -> None:
     control = Control()
     with colour_workspace(tmp_path, 60) as workspace:
         job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**LONG), None, control)
-        events = []
-        async for event in job.events():
-            events.append(event)
-            if isinstance(event, TrainingStep) and event.step == 3:
-                control.pause()
-                asyncio.get_running_loop().call_later(2, job.cancel)
+
+        def pause() -> asyncio.Task[None]:
+            control.pause()
+            return once_paused(workspace, job.cancel)
+
+        events = await at_step(job, 3, pause)
         assert (ended(events).state, ended(events).reason) == ("unfinished", "cancelled by the user")
 
 
@@ -386,11 +409,7 @@ async def test_several_processes_train_together_and_obey_a_stop(tmp_path: Path) 
     with colour_workspace(tmp_path, 60) as workspace:
         together = replace(settings, processes=2)
         job = TrainJob(workspace, backends_of(tmp_path / "home"), together, None, control)
-        events = []
-        async for event in job.events():
-            events.append(event)
-            if isinstance(event, TrainingStep) and event.step == 3:
-                control.stop()
+        events = await at_step(job, 3, control.stop)
         assert (ended(events).state, ended(events).error) == ("paused", None)
         assert run_of(workspace, ended(events).run_id).settings["processes"] == 2
 
@@ -475,7 +494,10 @@ async def test_weights_with_a_pickle_inside_are_refused(tmp_path: Path) -> None:
         assert end.error.kind == "pickle"
 
 
-async def test_unload_frees_what_ollama_holds_before_the_start(tmp_path: Path) -> None:
+async def test_unload_frees_what_ollama_holds_before_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_holders, "_QUICK_S", 60.0)  # a busy machine answers later
     async with OllamaServer() as server:
         name = next(iter(server.installed))
         server.loaded[name] = (8192, True)
@@ -522,10 +544,9 @@ async def test_pairs_with_odd_texts_are_trained_on(tmp_path: Path) -> None:
 async def test_a_damaged_folder_is_named_with_its_line(tmp_path: Path) -> None:
     control = Control()
     with colour_workspace(tmp_path, 60) as workspace:
-        job = TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**SHORT), None, control)
-        async for event in job.events():
-            if isinstance(event, TrainingStep):
-                control.stop()
+        await at_step(
+            TrainJob(workspace, backends_of(tmp_path / "home"), tiny(**SHORT), None, control), 1, control.stop
+        )
         (run,) = workspace.read(lambda conn: list_runs(conn, "train"))
         path = folder(workspace, tmp_path / "home", run) / "train.jsonl"
         lines = path.read_text().splitlines()

@@ -50,7 +50,7 @@ def test_base_and_tuned_stand_side_by_side_with_intervals_and_the_worst_answer_c
             await until(pilot, lambda: bool(place(app)._items))
             text = screen_text(app)
             for word in (
-                "test pairs",
+                "test pairs" if size == WIDE else "tested",
                 "ROUGE-L",
                 "BLEU, all",
                 "perplexity",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from pairsmith.pairs.store.pair_rows import NewPair, add_pair
 from pairsmith.pairs.store.workspace import Workspace
@@ -14,12 +11,6 @@ from pairsmith.pairs.store.workspace import Workspace
 from .generation import make_workspace
 from .servers.hub import TOKEN, Hub
 from .tui_pilot import application, environment, screen_text, type_text, until, until_shown
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as serving:
-        yield serving
 
 
 def filled(folder: Path, extra: str = "") -> Workspace:
