@@ -73,6 +73,16 @@ def not_negative(text: str) -> float:
     return number
 
 
+def device(text: str) -> str:
+    """Where it runs, as the child knows it."""
+    name, _, number = text.partition(":")
+    if name in ("auto", "cpu", "mps") and not number and ":" not in text:
+        return text
+    if name == "cuda" and (":" not in text or number.isdecimal()):
+        return text
+    raise argparse.ArgumentTypeError("must be auto, cpu, cuda, cuda:N or mps")
+
+
 def _integer(text: str) -> int:
     plain = text.strip().replace("_", "")
     if len(plain) > 30:
@@ -111,7 +121,9 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
     """What one start may spend."""
-    group = parser.add_argument_group("limits of this start (none of them is ever exceeded)")
+    group = parser.add_argument_group(
+        "limits of this start (none is exceeded, but minutes by the calls in flight)"
+    )
     group.add_argument("--max-calls", type=whole, metavar="N", help="calls to backends, retries included")
     group.add_argument("--max-tokens", type=whole, metavar="N", help="tokens, prompt and completion together")
     group.add_argument("--max-cost", type=not_negative, metavar="X", help="US dollars")

@@ -24,11 +24,10 @@ from pairsmith.pairs.chat import (
 from pairsmith.pairs.store.workspace import open_workspace
 from pairsmith.pairs.training_runs import find_run
 
-from .arguments import not_negative, seed, whole
+from .arguments import device, not_negative, seed, whole
 from .environment import Environment, add_backend_arguments, read_environment
 from .output import note, say
 from .stopping import graceful
-from .train import device
 
 EXAMPLE = """
 pairsmith chat llama-cpp:/models/qwen.gguf

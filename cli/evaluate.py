@@ -14,13 +14,12 @@ from pairsmith.pairs.events import Ended, Event, Notice
 from pairsmith.pairs.store.runs import get_run
 from pairsmith.pairs.training_events import Evaluating
 
-from .arguments import add_limits, add_workspace, limits, model, path, whole
+from .arguments import add_limits, add_workspace, device, limits, model, path, whole
 from .environment import Choice, add_backend_arguments, default_judge, read_environment
-from .jobs import exit_code, failure_of, run_job
+from .jobs import exit_code, failure_of, run_job, unfinished_said
 from .opening import opened
-from .output import Failed, fail, say, table
+from .output import Failed, number, say, table
 from .progress import progress
-from .train import device, number
 
 EXAMPLE = """
 pairsmith evaluate git.pairsmith --run 3
@@ -100,18 +99,9 @@ def _told(arguments: Namespace, ended: Ended, result: dict[str, Any]) -> int:
     code, failure = exit_code(ended), failure_of(ended)
     data: dict[str, Any] = {"run": ended.run_id, "state": ended.state, "reason": ended.reason, **result}
     if failure is not None:
-        data["error"] = {
-            "kind": failure.kind,
-            "message": failure.message,
-            "advice": failure.advice,
-            "exit": code,
-        }
+        data["error"] = {**failure.as_json(), "exit": code}
     say(arguments, lambda: lines_of(result), data)
-    if failure is not None:
-        fail(failure, json_wanted=False)
-    elif ended.state != "done":
-        advice = "The same command goes on where it stopped"
-        fail(Failed(f"not done: {one_line(ended.reason)}", code, advice=advice), json_wanted=False)
+    unfinished_said(ended, failure)
     return code
 
 

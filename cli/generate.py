@@ -191,12 +191,7 @@ def _told(arguments: Namespace, ended: Ended, shown: _Shown) -> int:
         "diversity": None if shown.meters is None else shown.meters.as_json(),
     }
     if failure is not None:
-        data["error"] = {
-            "kind": failure.kind,
-            "message": failure.message,
-            "advice": failure.advice,
-            "exit": code,
-        }
+        data["error"] = {**failure.as_json(), "exit": code}
     say(arguments, lambda: _lines(ended, shown), data)
     unfinished_said(ended, failure)
     return code

@@ -83,7 +83,7 @@ def unfinished_said(ended: Ended, failure: Failed | None) -> None:
         code = exit_code(ended)
         advice = "The same command goes on where it stopped"
         if code == LIMITED:
-            advice += ", with higher limits or more topics"
+            advice += ", with higher limits" + (" or more topics" if ended.ledger is not None else "")
         fail(Failed(f"not done: {one_line(ended.reason)}", code, advice=advice), json_wanted=False)
 
 

@@ -131,12 +131,7 @@ def _told(arguments: Namespace, judge: str, ended: Ended, tally: _Tally) -> int:
         "means": means,
     }
     if failure is not None:
-        data["error"] = {
-            "kind": failure.kind,
-            "message": failure.message,
-            "advice": failure.advice,
-            "exit": code,
-        }
+        data["error"] = {**failure.as_json(), "exit": code}
     say(arguments, lambda: _lines(judge, tally, means), data)
     unfinished_said(ended, failure)
     return code

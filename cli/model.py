@@ -18,9 +18,8 @@ from pairsmith.pairs.training_runs import base_of, find_run, run_folder_of, tune
 from .arguments import add_workspace
 from .environment import Environment, read_environment
 from .opening import opened
-from .output import Failed, say, table
+from .output import Failed, number, say, table
 from .progress import Progress, progress
-from .train import number
 
 EXAMPLE = """
 pairsmith model git.pairsmith --run 3 --to git.gguf --format gguf-q8_0

@@ -24,6 +24,10 @@ class Failed(Exception):
         super().__init__(message)
         self.message, self.code, self.advice, self.kind = message, code, advice, kind
 
+    def as_json(self) -> dict[str, Any]:
+        """For --json."""
+        return {"kind": self.kind, "message": self.message, "advice": self.advice, "exit": self.code}
+
 
 def prepare_streams() -> None:
     """Make the streams write any text, whatever the locale says, and exist even where they were closed."""
@@ -41,14 +45,8 @@ def fail(failure: Failed, *, json_wanted: bool) -> int:
     with contextlib.suppress(OSError, ValueError):
         print(f"pairsmith: {one_line(text, 1000)}", file=sys.stderr, flush=True)
     if json_wanted:
-        error = {
-            "kind": failure.kind,
-            "message": failure.message,
-            "advice": failure.advice,
-            "exit": failure.code,
-        }
         with contextlib.suppress(BrokenPipeError):
-            print(json.dumps({"error": error}), flush=True)
+            print(json.dumps({"error": failure.as_json()}), flush=True)
     return failure.code
 
 
@@ -106,3 +104,10 @@ def amount(number: int) -> str:
     if number < 1_000_000:
         return f"{number / 1000:.0f}k"
     return f"{number / 1e6:.1f}M"
+
+
+def number(value: float | None) -> str:
+    """Four digits, or a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1000 else f"{value:.4g}"

@@ -3,9 +3,8 @@ and --resume goes on with the same curve."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from typing import Any
 
 from pairsmith.backends.text import one_line
@@ -19,12 +18,12 @@ from pairsmith.pairs.train_job import TrainJob, TrainOptions
 from pairsmith.pairs.training_preview import estimate, first_batch, first_batch_text
 from pairsmith.pairs.training_settings import FREE, TrainSettings, canonical_base, usual_style
 
-from .arguments import above_zero, add_workspace, not_negative, whole, whole_or_zero
 from .environment import Environment, present_judge, read_environment
 from .jobs import exit_code, failure_of, run_job
 from .opening import opened
-from .output import Failed, amount, fail, say, table
+from .output import Failed, amount, fail, number, say, table
 from .progress import progress
+from .train_arguments import add_arguments as add_arguments
 from .train_progress import TrainingShow
 
 EXAMPLE = """
@@ -58,91 +57,6 @@ _OTHERS = (
     ),
     *("sample_tokens", "schedule", "threads", "validate_every", "vocabulary", "warmup_steps"),
 )
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The command's arguments."""
-    add_workspace(parser)
-    parser.add_argument(
-        "--base",
-        metavar="MODEL",
-        help="gpt2-small|gpt2-medium|gpt2-large|gpt2-xl, scratch:tiny|small|medium|large|xl (random weights), embedded,"
-        " owner/name on the Hub, or a path",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with the unfinished run of these settings, or the newest"
-    )
-    parser.add_argument(
-        "--verdict", choices=("not-rejected", "accepted", "any"), help="default: not-rejected"
-    )
-    parser.add_argument("--where", metavar="EXPR", help="only pairs of which this is true")
-    recipe = parser.add_argument_group("how it is trained")
-    add = recipe.add_argument
-    add("--epochs", type=whole, metavar="N", help="default: 2")
-    add("--batch-size", type=whole, metavar="N", help="examples in a step; default: 8")
-    add("--lr", dest="learning_rate", type=above_zero, metavar="X", help="default: 5e-5")
-    add("--weight-decay", type=not_negative, metavar="X", help="default: 0.1")
-    add(
-        "--max-length",
-        type=whole,
-        metavar="N",
-        help="tokens of an example; longer ones are cut; default: 1024",
-    )
-    add("--seed", type=whole_or_zero, metavar="N", help="default: 123")
-    add("--prompt-style", choices=("alpaca", "phi3"), help="default: alpaca; for embedded: phi3")
-    add("--mask-instructions", action="store_true", default=None, help="no loss on the prompt")
-    add("--lora", dest="lora_rank", type=whole, metavar="RANK", help="train low-rank additions only")
-    add(
-        "--parity",
-        action="store_true",
-        default=None,
-        help="the reference text's recipe to the letter, its split too",
-    )
-    add(
-        "--schedule", choices=("constant", "linear", "cosine"), help="of the learning rate; default: constant"
-    )
-    add("--warmup", dest="warmup_steps", type=whole_or_zero, metavar="STEPS", help="default: 0")
-    add("--clip", dest="clip_norm", type=above_zero, metavar="NORM", help="clip the gradient's norm")
-    add("--dropout", type=not_negative, metavar="X", help="default: 0")
-    add("--early-stop", type=whole, metavar="N", help="stop after N validations that are no better")
-    add("--max-steps", type=whole, metavar="N", help="stop after so many steps")
-    add("--validate-every", type=whole_or_zero, metavar="STEPS", help="0: once an epoch; default: four times")
-    add("--vocabulary", metavar="NAME", help="scratch only: gpt2, bytes, train:N, or a folder")
-    add("--precision", choices=("auto", "fp32", "bf16"), help="default: auto, by a timed product")
-    machine = parser.add_argument_group("on this machine (may differ when a run is gone on with)")
-    add = machine.add_argument
-    add("--device", metavar="DEVICE", type=device, help="auto, cpu, cuda or mps; default: auto")
-    add("--gpus", type=whole, default=1, metavar="N", help="together, each with its --batch-size of a step")
-    add("--accumulate", type=whole, metavar="N", help="compute a batch in N slices, for memory")
-    add("--threads", type=whole, metavar="N", help="of the CPU")
-    add(
-        "--no-cuda-graph",
-        dest="cuda_graph",
-        action="store_const",
-        const=False,
-        help="on a GPU: start every kernel by itself, which is slower",
-    )
-    add("--checkpoint-every", type=whole_or_zero, metavar="STEPS", help="0: once an epoch (default)")
-    add("--sample-tokens", type=whole_or_zero, metavar="N", help="length of the sample answers; 0: none")
-    add(
-        "--unload",
-        action="store_true",
-        help="first free the memory of models that Ollama or our worker holds",
-    )
-    looking = parser.add_argument_group("instead of training")
-    looking.add_argument("--show-batch", action="store_true", help="print the first batch, token by token")
-    looking.add_argument("--estimate", action="store_true", help="print steps, tokens and memory")
-    parser.add_argument("--env-file", metavar="PATH", help="read HF_TOKEN and addresses from this .env file")
-
-
-def device(text: str) -> str:
-    """Where it runs, as the child knows it."""
-    name, _, number = text.partition(":")
-    if name in ("auto", "cpu", "mps") and not number and ":" not in text:
-        return text
-    if name == "cuda" and (":" not in text or number.isdecimal()):
-        return text
-    raise argparse.ArgumentTypeError("must be auto, cpu, cuda, cuda:N or mps")
 
 
 def run(arguments: Namespace) -> int:
@@ -256,12 +170,7 @@ def _told(arguments: Namespace, ended: Ended, result: dict[str, Any]) -> int:
         "result": result,
     }
     if failure is not None:
-        data["error"] = {
-            "kind": failure.kind,
-            "message": failure.message,
-            "advice": failure.advice,
-            "exit": code,
-        }
+        data["error"] = {**failure.as_json(), "exit": code}
     say(arguments, lambda: _lines(arguments, ended, result), data)
     if failure is not None:
         if ended.state == "unfinished" and "--resume" not in failure.advice:
@@ -299,10 +208,3 @@ def _lines(arguments: Namespace, ended: Ended, result: dict[str, Any]) -> list[s
         f"measure it: pairsmith evaluate {name} --run {ended.run_id}",
         f"talk to it: pairsmith chat {name} --run {ended.run_id}",
     ]
-
-
-def number(value: float | None) -> str:
-    """Four digits, or a dash where there is none."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1000 else f"{value:.4g}"
