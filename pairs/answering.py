@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pairsmith.backends.errors import BackendError, BadRequest, FieldRejected
-from pairsmith.backends.protocol import Backend, Message, Request
+from pairsmith.backends.protocol import Backend, Completion, Message, Request
 
 from .answer_judging import HeldOut
+from .calling import Answered as OpenAnswer
 from .calling import Caller
 from .control import Control
 from .errors import JobStopped
@@ -50,15 +52,10 @@ async def answer_all(
     """
     outcome = Answered()
 
-    async def door() -> Backend:
-        return backend
-
     def piece(item: HeldOut) -> Work:
         async def work() -> None:
             try:
                 await one(item)
-            except FieldRejected as error:
-                raise JobStopped(error.message, error.advice) from error
             except BadRequest as error:
                 raise JobStopped(error.message, error.advice) from error
             except BackendError as error:
@@ -69,15 +66,7 @@ async def answer_all(
 
     async def one(item: HeldOut) -> None:
         request = answer_request(item.instruction, item.input, max_tokens)
-        for attempt in range(TRIES):
-            try:
-                answered = await caller.complete(
-                    door, request, purpose="test answer", subject=f"{spec} {item.uid}"
-                )
-                break
-            except FieldRejected:  # the backend leaves the field out from now on
-                if attempt == TRIES - 1:
-                    raise
+        answered = await _ask(caller, backend, request, f"{spec} {item.uid}")
         text = answered.answer.text.strip()
 
         def store(conn: sqlite3.Connection) -> None:
@@ -91,6 +80,17 @@ async def answer_all(
 
     outcome.failure, outcome.limit = await run_many((piece(item) for item in items), control)
     return outcome
+
+
+async def _ask(caller: Caller, backend: Backend, request: Request, subject: str) -> OpenAnswer[Completion]:
+    async def door() -> Backend:
+        return backend
+
+    for _ in range(TRIES - 1):
+        # The backend leaves a field that was rejected out from now on.
+        with contextlib.suppress(FieldRejected):
+            return await caller.complete(door, request, purpose="test answer", subject=subject)
+    return await caller.complete(door, request, purpose="test answer", subject=subject)
 
 
 def answer_request(instruction: str, input_text: str, max_tokens: int) -> Request:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .store.errors import from_os
+from .store.errors import refusals_of_os
 from .store.publish import sync_folder, temporary_name
 
 _AT_FDCWD = -100
@@ -26,13 +26,10 @@ def published(path: Path) -> Iterator[Path]:
     sweep(path)
     temporary = temporary_name(path)
     try:
-        yield temporary
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise from_os(error, path) from error
+        with refusals_of_os(path):
+            yield temporary
+            temporary.replace(path)
+            sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -48,16 +45,13 @@ def published_folder(path: Path) -> Iterator[Path]:
     sweep(path)
     temporary = temporary_name(path)
     try:
-        temporary.mkdir()
-        yield temporary
-        for folder, _, _ in os.walk(temporary):
-            sync_folder(Path(folder))
-        _take_place(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise from_os(error, path) from error
+        with refusals_of_os(path):
+            temporary.mkdir()
+            yield temporary
+            for folder, _, _ in os.walk(temporary):
+                sync_folder(Path(folder))
+            _take_place(temporary, path)
+            sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

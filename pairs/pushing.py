@@ -16,7 +16,8 @@ from pathlib import Path
 
 from .chosen_pairs import verdicts_said
 from .export_formats import HUB
-from .exporting import ExportReport, ExportSettings, check_licence, export_pairs
+from .export_settings import ExportSettings, check_licence
+from .exporting import ExportReport, export_pairs
 from .hub_access import HubAccess
 from .hub_names import check_repo
 from .hub_process import TIMEOUT_S, HubFailed, Note, Tell, explained, run_job
@@ -25,7 +26,7 @@ from .model_card import public_base, write_model_card
 from .model_export import export_model
 from .published import sweep
 from .secret_scan import Scan
-from .store.errors import from_os
+from .store.errors import refusals_of_os
 from .store.publish import temporary_name
 from .store.workspace import Workspace
 from .training_runs import base_of, config_of, find_run, tuned_model_of
@@ -84,13 +85,10 @@ def staging(home: Path) -> Iterator[Path]:
     path = home / "hub" / "push"
     temporary = temporary_name(path)
     try:
-        temporary.mkdir(parents=True)
-        sweep(path)
-        yield temporary
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise from_os(error, temporary) from error
+        with refusals_of_os(temporary):
+            temporary.mkdir(parents=True)
+            sweep(path)
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

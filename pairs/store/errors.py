@@ -5,8 +5,10 @@ Every message is one line, names the file, and holds no text of a pair.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pairsmith.backends.text import one_line
@@ -159,6 +161,17 @@ def from_os(error: OSError, path: Path) -> PairsmithError:
             f"{name} cannot be written", "Check the permissions of the file and its folder"
         )
     return PairsmithError(f"{name}: {one_line(error.strerror or str(error))}")
+
+
+@contextlib.contextmanager
+def refusals_of_os(path: Path) -> Iterator[None]:
+    """What the operating system refuses in the block, as the store's errors about `path`; a broken pipe stays one."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise from_os(error, path) from error
 
 
 def _room(path: Path) -> str:

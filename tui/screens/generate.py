@@ -16,10 +16,10 @@ from ..widgets.line import Piece
 from ..widgets.lines import Lines, Row, plain
 from ..working import begin
 from .ask import FormScreen, Text, Values, whole_number
-from .base import PlaceScreen
 from .demonstration import may_judge, note_rows
 from .generate_rows import SPACE, generate_rows
 from .generate_view import Fresh, View, read_fresh, view_of_job, view_of_last_run
+from .job_place import StartsJobs
 from .method import Way, may_begin, method_form
 from .planning import estimate_lines, limits_form, said_estimate
 
@@ -27,7 +27,7 @@ PAINT_S = 0.25
 READ_S = 1.0
 
 
-class GenerateScreen(PlaceScreen):
+class GenerateScreen(StartsJobs):
     """See the module."""
 
     PLACE = "generate"
@@ -200,10 +200,8 @@ class GenerateScreen(PlaceScreen):
 
     def action_go(self) -> None:
         """Go on, or start."""
-        if self.application.jobs.running:
-            self.notify("A job is under way" + (": p goes on" if self.application.jobs.paused else ""))
-            return
-        begin(self, self._go, group="go")
+        if self._may_start():
+            begin(self, self._go, group="go")
 
     async def _go(self) -> None:
         workspace = self.session.workspace
@@ -230,14 +228,6 @@ class GenerateScreen(PlaceScreen):
             self.paint()
         else:
             self.notify("Nothing runs: g goes on or starts")
-
-    def action_stop(self) -> None:
-        """Stop."""
-        if self.application.jobs.running:
-            self.application.jobs.stop()
-            self.paint()
-        else:
-            self.notify("Nothing runs")
 
     def action_model(self, kind: str) -> None:
         """Choose a generator or a judge."""

@@ -12,7 +12,26 @@ if TYPE_CHECKING:
 PAINT_S = 0.25
 
 
-class JobPlace(PlaceScreen):
+class StartsJobs(PlaceScreen):
+    """A place whose keys start and stop jobs."""
+
+    def _may_start(self) -> bool:
+        """Whether no job is under way; says so where one is."""
+        jobs = self.application.jobs
+        if jobs.running:
+            self.notify("A job is under way" + (": p goes on" if jobs.paused else ""))
+        return not jobs.running
+
+    def action_stop(self) -> None:
+        """Stop what runs."""
+        if self.application.jobs.running:
+            self.application.jobs.stop()
+            self.paint()
+        else:
+            self.notify("Nothing runs")
+
+
+class JobPlace(StartsJobs):
     """Say which `JOB`, write `paint`, and `job_ended` for what is to be read then."""
 
     JOB: ClassVar[JobKind]
@@ -43,18 +62,3 @@ class JobPlace(PlaceScreen):
         self.paint()
         if over:
             self.job_ended()
-
-    def _may_start(self) -> bool:
-        """Whether no job is under way; says so where one is."""
-        if self.application.jobs.running:
-            self.notify("A job is under way" + (": p goes on" if self.application.jobs.paused else ""))
-            return False
-        return True
-
-    def action_stop(self) -> None:
-        """Stop what runs."""
-        if self.application.jobs.running:
-            self.application.jobs.stop()
-            self.paint()
-        else:
-            self.notify("Nothing runs")
