@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .addresses import read_url
 from .local_only import check_local
-from .openai_compatible import ChatServer, Door
+from .openai_compatible import ChatServer
+from .openai_door import Door
 from .openai_request import Dialect
 from .registry import Settings
 

@@ -6,14 +6,12 @@ again, and the capability that needs it is withdrawn.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from .addresses import Address, read_url
+from .addresses import read_url
 from .errors import (
     BackendError,
     BadRequest,
@@ -27,9 +25,9 @@ from .errors import (
 from .http import Answer, Wire
 from .http_errors import error_of
 from .json_text import mapping, parse_json
-from .keys import Secret, check_key_may_go, find_key
 from .local_only import check_local
 from .model_names import offered_instead
+from .openai_door import Door, DoorKey
 from .openai_reply import (
     Reply,
     add_chunk,
@@ -64,18 +62,6 @@ _LOGPROB_OWNERS = frozenset({"vllm", "llamacpp", "openai", "system", "openai-int
 _SUBSTITUTES = {"max_tokens": "max_completion_tokens"}
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
-    """What tells one kind of server from another: how it speaks, how it is called, which key it wants."""
-
-    dialect: Dialect
-    address: Address
-    key_name: str
-    key_needed: bool
-    key_may_go: bool
-    parallel: int
-
-
 def open_openai(model: str, settings: Settings) -> ChatServer:
     """The door to a model of an OpenAI-compatible server. Raises `NotAllowed`, `BadRequest` (bad address)."""
     url = settings.base_url or OPENAI_URL
@@ -100,13 +86,11 @@ class ChatServer:
         self.model = model
         self.origin = door.address.origin
         self._door = door
-        self._env = env
         self._wire = Wire(door.address, f"the server at {self.origin}")
         self.remote = not self._wire.local
         self.pacing_key = f"{self.origin} {door.key_name}"
         self._reward = is_reward_model(model)
-        self._key: Secret | None = None
-        self._key_sought = False
+        self._key = DoorKey(door, env)
         self._dropped: dict[str, str] = {}
         self._logprobs: bool | None = None
         self._reward_attributes = attributes_of(model)
@@ -168,7 +152,7 @@ class ChatServer:
     async def models(self) -> list[ModelInfo]:
         """The server's list. Being on it proves nothing. Raises `BackendError`."""
         answer = await self._wire.exchange(
-            "GET", "/models", key=await self._bound_key(), deadline_s=SIDE_DEADLINE_S
+            "GET", "/models", key=await self._key.get(), deadline_s=SIDE_DEADLINE_S
         )
         if not answer.ok:
             raise self._failure(answer)
@@ -230,7 +214,7 @@ class ChatServer:
     async def _asked(self, payload: Payload, deadline_s: float) -> Any:
         """The JSON of a good answer. Anything else is raised."""
         answer = await self._wire.exchange(
-            "POST", payload.path, payload.fields, key=await self._bound_key(), deadline_s=deadline_s
+            "POST", payload.path, payload.fields, key=await self._key.get(), deadline_s=deadline_s
         )
         if answer.ok:
             value = self._read(answer)
@@ -240,7 +224,7 @@ class ChatServer:
 
     async def _events(self, payload: Payload, deadline_s: float) -> AsyncIterator[Any]:
         """The events of a stream, read as JSON, up to [DONE]."""
-        reader, key = EventReader(), await self._bound_key()
+        reader, key = EventReader(), await self._key.get()
         async with self._wire.open(
             "POST", payload.path, payload.fields, key=key, deadline_s=deadline_s, streaming=True
         ) as stream:
@@ -274,7 +258,7 @@ class ChatServer:
                 changed=payload.changed,
             )
         except (MalformedReply, Refused) as error:
-            self._hide_key(error)
+            self._key.hide_in(error)
             raise
         if completion.reward is not None:
             self._reward_attributes = tuple(completion.reward)
@@ -284,29 +268,26 @@ class ChatServer:
         try:
             return parse_json(answer.body)
         except MalformedReply as error:
-            said = self._redacted(error.message)
+            said = self._key.redacted(error.message)
         raise MalformedReply(f"{self._wire.server}, HTTP {answer.status}: {said}", status=answer.status)
 
     def _failure(self, answer: Answer, payload: Payload | None = None) -> BackendError:
         """The typed error of an answer; a refused field is remembered."""
-        body = answer.body
-        if self._key:
-            body = body.replace(self._key.reveal().encode(), b"***")
         error = error_of(
             answer.status,
             answer.headers,
-            body,
+            self._key.redacted_body(answer.body),
             server=self._wire.server,
             model=one_line(self.model, 80),
             optional=payload.optional if payload else (),
         )
-        self._hide_key(error)
+        self._key.hide_in(error)
         if isinstance(error, FieldRejected) and payload is not None:
             self._drop(error.field, payload.fields[error.field], error.message)
             error.advice = "The next try goes without it"
-        if isinstance(error, Unauthorized) and self._key is None:
+        if isinstance(error, Unauthorized) and not self._key.is_there:
             error.message = f"{self._wire.server} wants a key, and none was sent"
-            error.advice = self._key_advice()
+            error.advice = self._key.advice
         return error
 
     def _drop(self, field: str, sent: Any, said: str) -> None:
@@ -360,34 +341,6 @@ class ChatServer:
         self._listed = mine[0] if mine else listed[0] if len(listed) == 1 else None
         if self._logprobs is None and self._listed and self._listed.description.lower() in _LOGPROB_OWNERS:
             self._logprobs = True
-
-    async def _bound_key(self) -> Secret | None:
-        """The key for this origin. Raises `Unauthorized` where one is needed and none is there, `BadRequest` where it
-        would travel in the clear."""
-        door = self._door
-        if not self._key_sought and door.key_may_go:
-            self._key = await asyncio.to_thread(find_key, door.key_name, self._env, self.origin)
-            self._key_sought = True
-        if self._key is None and door.key_needed:
-            raise Unauthorized(f"no key for {self.origin}", advice=self._key_advice(), reached=False)
-        if self._key is not None:
-            check_key_may_go(door.key_name, door.address)
-        return self._key
-
-    def _key_advice(self) -> str:
-        name = self._door.key_name
-        if not self._door.key_may_go:
-            return f"An address out of a workspace gets no key: set OPENAI_BASE_URL to it beside {name}"
-        return f"Set {name} in the environment" + (
-            " (any text will do)" if self.name == "nim" and not self.remote else ""
-        )
-
-    def _hide_key(self, error: BackendError) -> None:
-        error.message = self._redacted(error.message)
-        error.args = (error.message,)
-
-    def _redacted(self, text: str) -> str:
-        return self._key.redact(text) if self._key else text
 
 
 def _characters(payload: Payload) -> int:
