@@ -18,7 +18,7 @@ run: install
 	@if [ -t 0 ] && [ -t 1 ] && [ -f tui/app.py ]; then exec $(BIN)/pairsmith; else exec $(BIN)/pairsmith demo; fi
 
 test: lint
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: install-dev
 	@for benchmark in $(BENCHMARKS); do \
@@ -29,6 +29,7 @@ bench: install-dev
 
 faults: install-dev
 	@$(BIN)/pytest -m faults
+	@$(BIN)/pytest -q -n $(JOBS) -m 'hypothesis and not faults' --hypothesis-profile new
 
 lint: install-dev
 	@$(BIN)/ruff format --check --output-format concise

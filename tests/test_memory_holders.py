@@ -8,7 +8,7 @@ import pytest
 
 from pairsmith.backends.protocol import Message, Request
 from pairsmith.backends.registry import open_backend, parse_spec
-from pairsmith.pairs import train_job
+from pairsmith.pairs import memory_holders, train_job
 from pairsmith.pairs.events import Notice
 from pairsmith.pairs.memory_holders import Holder, find_holders, may_have_gpu, unload
 
@@ -46,6 +46,7 @@ async def test_before_a_start_on_a_gpu_memory_is_shown_and_unloading_offered(
 
     monkeypatch.setattr(train_job, "may_have_gpu", lambda device: True)
     monkeypatch.setattr(train_job, "free_memory", memory)
+    monkeypatch.setattr(memory_holders, "_QUICK_S", 60.0)  # a busy machine answers later
     async with OllamaServer() as server:
         name = next(iter(server.installed))
         server.loaded[name] = (8192, True)

@@ -31,7 +31,6 @@ async def two_on_one_key(
     def brain(body: dict[str, object]) -> Answer:
         return reward_answer(-1.5) if body["model"] == REWARD else Answer("Git is a tool.")
 
-    forget_pacers()
     async with NimServer(brain, rules) as server:
         settings = Settings.from_environment({**server.env, "PAIRSMITH_TIME_SCALE": str(scale)})
         doors = [open_backend(parse_spec(f"nim:{m}"), settings) for m in (MODEL, REWARD)]
@@ -62,10 +61,10 @@ async def two_on_one_key(
     return limit.accepted[0]
 
 
-def check(limit: HiddenLimit, start: float, windows: int) -> None:
-    use = limit.use_by_window(start, windows)[1:]
-    assert sum(use) / len(use) >= 0.95, (limit.limit, use)
-    assert limit.refused_since(start + 60) <= 0.02, (limit.limit, len(limit.refused))
+def check(limit: HiddenLimit, start: float, windows: int, *, use: float, refused: float) -> None:
+    used = limit.use_by_window(start, windows)[1:]
+    assert sum(used) / len(used) >= use, (limit.limit, used)
+    assert limit.refused_since(start + 60) <= refused, (limit.limit, len(limit.refused))
 
 
 HEADERS: dict[str, Callable[[float], str | None]] = {
@@ -74,11 +73,20 @@ HEADERS: dict[str, Callable[[float], str | None]] = {
 }
 
 
-@pytest.mark.parametrize("header", HEADERS)
-async def test_generator_and_judge_share_a_hidden_limit(header: str) -> None:
-    limit = HiddenLimit(random.Random(header).randint(15, 120))
-    start = await two_on_one_key(limit, HEADERS[header], scale=20, windows=4)
-    check(limit, start, 4)
+@pytest.fixture(autouse=True)
+def no_pacers() -> None:
+    forget_pacers()
+
+
+async def test_generator_and_judge_share_a_hidden_limit_with_and_without_a_header() -> None:
+    """Both at once: they wait more than they work. The figures leave room for a busy machine, whose waits grow twenty
+    times here; in virtual time (test_pacing.py), and by `make faults`, they are exact."""
+    limits = {header: HiddenLimit(random.Random(header).randint(15, 120)) for header in HEADERS}
+    starts = await asyncio.gather(
+        *(two_on_one_key(limits[header], HEADERS[header], scale=20, windows=4) for header in HEADERS)
+    )
+    for limit, start in zip(limits.values(), starts, strict=True):
+        check(limit, start, 4, use=0.5, refused=0.1)
 
 
 @pytest.mark.faults
@@ -87,4 +95,4 @@ async def test_generator_and_judge_share_a_hidden_limit(header: str) -> None:
 async def test_many_hidden_limits(header: str, seed: int) -> None:
     limit = HiddenLimit(random.Random(seed).randint(15, 120))
     start = await two_on_one_key(limit, HEADERS[header], scale=20, windows=6)
-    check(limit, start, 6)
+    check(limit, start, 6, use=0.95, refused=0.02)

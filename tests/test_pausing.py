@@ -47,18 +47,26 @@ async def job_of(tmp_path: Path, server: NimServer, control: Control) -> asyncio
     return asyncio.create_task(consume())
 
 
+async def asked_of(server: NimServer) -> int:
+    """Calls that have come, once no more of those that were on their way come."""
+    seen = -1
+    while seen != server.completions:
+        seen = server.completions
+        await asyncio.sleep(0.1)
+    return seen
+
+
 async def test_a_stop_sends_nothing_more_and_keeps_what_is_in_flight(tmp_path: Path) -> None:
     brain, control = Held(), Control()
     async with NimServer(brain) as server:
         task = await job_of(tmp_path, server, control)
         while brain.held < 4:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
+        await asked_of(server)
         control.stop()
-        await asyncio.sleep(0.1)
-        asked = server.completions
+        asked = await asked_of(server)
         brain.open.set()
-        ended = await asyncio.wait_for(task, 20)
+        ended = await asyncio.wait_for(task, 60)
         assert server.completions == asked
         assert ended.state == "paused"
         assert ended.ledger is not None
@@ -74,14 +82,13 @@ async def test_a_pause_sends_nothing_more_until_it_is_over_and_nothing_is_lost(t
         while brain.held < 4:
             await asyncio.sleep(0.01)
         control.pause()
-        await asyncio.sleep(0.1)
-        asked = server.completions
+        asked = await asked_of(server)
         brain.open.set()
         await asyncio.sleep(0.3)
         assert server.completions == asked
         assert not task.done()
         control.resume()
-        ended = await asyncio.wait_for(task, 20)
+        ended = await asyncio.wait_for(task, 60)
         assert ended.state == "done"
         assert ended.ledger is not None
         assert ended.ledger.kept == 40
@@ -97,7 +104,7 @@ async def test_a_stop_ends_a_pause(tmp_path: Path) -> None:
         brain.open.set()
         await asyncio.sleep(0.1)
         control.stop()
-        ended = await asyncio.wait_for(task, 20)
+        ended = await asyncio.wait_for(task, 60)
         assert ended.state == "paused"
 
 

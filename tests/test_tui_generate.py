@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.pilot import Pilot
 
 from pairsmith.pairs.ledger import Calls, Ledger
 from pairsmith.pairs.limits import Limits
@@ -16,6 +20,7 @@ from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
 from pairsmith.pairs.store.live import Newest
 from pairsmith.pairs.store.runs import Run, RunTopic, add_event, list_runs, start_run
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
+from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.screens.generate_rows import generate_rows
 from pairsmith.tui.screens.generate_view import View, view_of_last_run
 
@@ -38,7 +43,7 @@ async def test_a_run_is_started_watched_and_done_by_keys(tmp_path: Path, size: t
             await until_shown(pilot, "generates 20 pairs")
             await pilot.press("g")
             await until_shown(pilot, "✓ done")
-            await until_shown(pilot, "newest")
+            await until_shown(pilot, "newest" if size == WIDE else "helpful")
             shown = screen_text(app)
             print(shown)
             assert "kept 20" in shown
@@ -72,109 +77,108 @@ def run_of(workspace: Workspace) -> Run:
     return workspace.read(list_runs)[0]
 
 
-async def test_a_run_goes_on_whatever_place_one_looks_at_and_line_1_says_so(tmp_path: Path) -> None:
-    brain = Slow(free=5)
+def planned(folder: Path, pairs: int, limits: Limits | None = None) -> Workspace:
+    """A workspace with two topics and the plan of its next run."""
+    workspace = make_workspace(folder, topics=["One", "Two"])
+    workspace.write(lambda conn: write_plan(conn, RunPlan(pairs, limits=limits or Limits())))
+    return workspace
+
+
+@dataclass(frozen=True)
+class Held:
+    """A run that waits for its model."""
+
+    brain: Slow
+    server: NimServer
+    workspace: Workspace
+    app: PairsmithApp
+    pilot: Pilot[Any]
+
+
+@contextlib.asynccontextmanager
+async def held(folder: Path, *, free: int = 3, pairs: int = 20) -> AsyncIterator[Held]:
+    """The Generate place, with a run that was started by its key and got so many responses."""
+    brain = Slow(free)
     async with NimServer(brain) as server:
-        workspace = make_workspace(tmp_path, topics=["One", "Two"])
-        workspace.write(lambda conn: write_plan(conn, RunPlan(20)))
-        async with application(environment(tmp_path, server), workspace, start="generate") as (app, pilot):
-            await until_shown(pilot, "generates 20 pairs")
+        workspace = planned(folder, pairs)
+        async with application(environment(folder, server), workspace, start="generate") as (app, pilot):
+            await until_shown(pilot, f"generates {pairs} pairs")
             await pilot.press("g")
             await until(pilot, lambda: brain.held > 0)
-            await pilot.press("1")
-            await until_shown(pilot, "[1 Home]")
-            await until(pilot, lambda: "▶" in screen_text(app).splitlines()[0])
-            await until_shown(pilot, "▶ Generate 5 of 20 is under way")
-            brain.open.set()
-            await until(pilot, lambda: app.session.job is None)
-            await until_shown(pilot, "4 Generate•")
-            assert run_of(workspace).state == "done"
-            await pilot.press("4")
-            await until_shown(pilot, "✓ done")
-            assert "Generate•" not in screen_text(app)
+            yield Held(brain, server, workspace, app, pilot)
+
+
+async def test_a_run_goes_on_whatever_place_one_looks_at_and_line_1_says_so(tmp_path: Path) -> None:
+    async with held(tmp_path, free=5) as run:
+        app, pilot = run.app, run.pilot
+        await pilot.press("1")
+        await until_shown(pilot, "[1 Home]")
+        await until(pilot, lambda: "▶" in screen_text(app).splitlines()[0])
+        await until_shown(pilot, "▶ Generate 5 of 20 is under way")
+        run.brain.open.set()
+        await until(pilot, lambda: app.session.job is None)
+        await until_shown(pilot, "4 Generate•")
+        assert run_of(run.workspace).state == "done"
+        await pilot.press("4")
+        await until_shown(pilot, "✓ done")
+        assert "Generate•" not in screen_text(app)
 
 
 async def test_pause_lets_calls_in_flight_finish_and_goes_on_by_the_same_key(tmp_path: Path) -> None:
-    brain = Slow(free=3)
-    async with NimServer(brain) as server:
-        workspace = make_workspace(tmp_path, topics=["One", "Two"])
-        workspace.write(lambda conn: write_plan(conn, RunPlan(40)))
-        async with application(environment(tmp_path, server), workspace, start="generate") as (app, pilot):
-            await until_shown(pilot, "generates 40 pairs")
-            await pilot.press("g")
-            await until(pilot, lambda: brain.held > 0)
-            await pilot.press("p")
-            await until_shown(pilot, "Ⅱ paused · p goes on, P stops")
-            brain.open.set()
-            await until(pilot, lambda: app.jobs.running and not sum((app.jobs.state or app).doing.values()))  # type: ignore[union-attr]
-            asked = server.completions
-            await asyncio.sleep(0.3)
-            assert server.completions == asked
-            await pilot.press("p")
-            await until_shown(pilot, "✓ done", 30)
+    async with held(tmp_path, pairs=40) as run:
+        app, pilot = run.app, run.pilot
+        await pilot.press("p")
+        await until_shown(pilot, "Ⅱ paused · p goes on, P stops")
+        run.brain.open.set()
+        await until(pilot, lambda: app.jobs.running and not sum((app.jobs.state or app).doing.values()))  # type: ignore[union-attr]
+        asked = run.server.completions
+        await asyncio.sleep(0.3)
+        assert run.server.completions == asked
+        await pilot.press("p")
+        await until_shown(pilot, "✓ done")
 
 
 async def test_stop_keeps_what_is_paid_for_and_g_goes_on_with_the_same_run(tmp_path: Path) -> None:
-    brain = Slow(free=3)
-    async with NimServer(brain) as server:
-        workspace = make_workspace(tmp_path, topics=["One", "Two"])
-        workspace.write(lambda conn: write_plan(conn, RunPlan(20)))
-        async with application(environment(tmp_path, server), workspace, start="generate") as (_, pilot):
-            await until_shown(pilot, "generates 20 pairs")
-            await pilot.press("g")
-            await until(pilot, lambda: brain.held > 0)
-            await pilot.press("P")
-            await until_shown(pilot, "■ stopping")
-            brain.open.set()
-            await until_shown(pilot, "Ⅱ stopped by you · g goes on")
-            assert run_of(workspace).state == "paused"
-            await pilot.press("g")
-            await until_shown(pilot, "✓ done")
-            assert len(workspace.read(list_runs)) == 1
+    async with held(tmp_path) as run:
+        await run.pilot.press("P")
+        await until_shown(run.pilot, "■ stopping")
+        run.brain.open.set()
+        await until_shown(run.pilot, "Ⅱ stopped by you · g goes on")
+        assert run_of(run.workspace).state == "paused"
+        await run.pilot.press("g")
+        await until_shown(run.pilot, "✓ done")
+        assert len(run.workspace.read(list_runs)) == 1
 
 
 async def test_quitting_pauses_the_run_and_the_next_start_shows_it(tmp_path: Path) -> None:
-    brain = Slow(free=3)
-    async with NimServer(brain) as server:
-        workspace = make_workspace(tmp_path, topics=["One", "Two"])
-        workspace.write(lambda conn: write_plan(conn, RunPlan(20)))
+    async with held(tmp_path) as run:
+        await run.pilot.press("ctrl+q")
+        await until_shown(run.pilot, "Pausing the job")
+        run.brain.open.set()
+        await until(run.pilot, lambda: run.app._exit)
+    with open_workspace(run.workspace.path) as again:
+        assert run_of(again).state == "paused"
+    async with NimServer(DefectiveLists(seed=4, chance=0, topics=("One", "Two"))) as server:
         env = environment(tmp_path, server)
-        async with application(env, workspace, start="generate") as (app, pilot):
-            await until_shown(pilot, "generates 20 pairs")
-            await pilot.press("g")
-            await until(pilot, lambda: brain.held > 0)
-            await pilot.press("ctrl+q")
-            await until_shown(pilot, "Pausing the job")
-            brain.open.set()
-            await until(pilot, lambda: app._exit)
-        with open_workspace(workspace.path) as again:
-            assert run_of(again).state == "paused"
-        async with application(env, open_workspace(workspace.path), start="generate") as (_, pilot):
+        async with application(env, open_workspace(run.workspace.path), start="generate") as (_, pilot):
             await until_shown(pilot, "Ⅱ stopped by you · g goes on")
             await pilot.press("g")
             await until_shown(pilot, "✓ done")
 
 
 async def test_quitting_twice_does_not_wait_for_calls_in_flight(tmp_path: Path) -> None:
-    brain = Slow(free=3)
-    async with NimServer(brain) as server:
-        workspace = make_workspace(tmp_path, topics=["One", "Two"])
-        workspace.write(lambda conn: write_plan(conn, RunPlan(20)))
-        async with application(environment(tmp_path, server), workspace, start="generate") as (app, pilot):
-            await until_shown(pilot, "generates 20 pairs")
-            await pilot.press("g")
-            await until(pilot, lambda: brain.held > 0)
-            await pilot.press("ctrl+q", "ctrl+q")
-            await until(pilot, lambda: app._exit)
-            brain.open.set()
-        with open_workspace(workspace.path) as again:
-            assert run_of(again).state == "unfinished"
+    async with held(tmp_path) as run:
+        app, pilot = run.app, run.pilot
+        await pilot.press("ctrl+q", "ctrl+q")
+        await until(pilot, lambda: app._exit)
+        run.brain.open.set()
+    with open_workspace(run.workspace.path) as again:
+        assert run_of(again).state == "unfinished"
 
 
 async def test_an_error_is_a_line_and_another_generator_goes_on_with_the_run(tmp_path: Path) -> None:
     async with OllamaServer(brain=DefectiveLists(seed=4, chance=0)) as ollama:
-        workspace = make_workspace(tmp_path, topics=["One", "Two"])
-        workspace.write(lambda conn: write_plan(conn, RunPlan(10)))
+        workspace = planned(tmp_path, 10)
         env = environment(tmp_path, OLLAMA_HOST=ollama.url)
         async with application(env, workspace, start="generate") as (app, pilot):
             await until_shown(pilot, "generates 10 pairs")
@@ -213,8 +217,7 @@ async def test_a_run_whose_workspace_is_busy_elsewhere_says_who_holds_it(tmp_pat
 
 async def test_limits_end_a_start_and_more_of_them_go_on(tmp_path: Path) -> None:
     async with NimServer(DefectiveLists(seed=4, chance=0)) as server:
-        workspace = make_workspace(tmp_path, topics=["One", "Two"])
-        workspace.write(lambda conn: write_plan(conn, RunPlan(20, limits=Limits(calls=8))))
+        workspace = planned(tmp_path, 20, Limits(calls=8))
         async with application(environment(tmp_path, server), workspace, start="generate") as (_, pilot):
             await until_shown(pilot, "limits: 8 calls")
             await pilot.press("g")
@@ -230,8 +233,7 @@ async def test_limits_end_a_start_and_more_of_them_go_on(tmp_path: Path) -> None
 
 async def test_a_second_run_asks_how_many_and_tells_the_price_first(tmp_path: Path) -> None:
     async with NimServer(DefectiveLists(seed=4, chance=0)) as server:
-        workspace = make_workspace(tmp_path, topics=["One", "Two"])
-        workspace.write(lambda conn: write_plan(conn, RunPlan(6)))
+        workspace = planned(tmp_path, 6)
         async with application(environment(tmp_path, server), workspace, start="generate") as (app, pilot):
             await until_shown(pilot, "generates 6 pairs")
             await pilot.press("g")
