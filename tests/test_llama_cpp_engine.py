@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +70,13 @@ class Plain:
         return np.array(np.ctypeslib.as_array(pointer, shape=(self.llama.n_vocab(),)))
 
 
-@pytest.mark.parametrize("arch", ["llama", "gpt2"])
-async def test_greedy_text_is_that_of_the_high_level_class(arch: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("arch", "lanes"), [("llama", "1"), ("gpt2", "1"), ("llama", "2")])
+async def test_greedy_text_is_that_of_the_high_level_class(arch: Any, lanes: str, tmp_path: Path) -> None:
     path = make_tiny_gguf(tmp_path / "model.gguf", arch=arch)
     plain, rng = Plain(path), random.Random(arch)
     shared = words(rng, 60)
     prompts = [(shared if rng.random() < 0.7 else "") + words(rng, rng.randint(1, 60)) for _ in range(40)]
-    backend = open_llama_cpp(str(path), Settings())
+    backend = small(path, lanes=lanes)
     try:
         asked = [Request(prompt=p, max_tokens=40, temperature=0, top_logprobs=0) for p in prompts]
         answers = await asyncio.gather(*[backend.complete(request) for request in asked])
@@ -82,6 +84,7 @@ async def test_greedy_text_is_that_of_the_high_level_class(arch: Any, tmp_path: 
         await backend.close()
     assert sum(a.usage.cached_tokens for a in answers) > 1000
     assert max(a.details["neighbours"] for a in answers) >= 7
+    assert {a.details["lane"] for a in answers} == set(range(int(lanes)))
     for prompt, answer in zip(prompts, answers, strict=True):
         tokens = plain.tokens(prompt)
         wanted = plain.greedy(tokens, 40)
@@ -103,8 +106,10 @@ def small(path: Path, **env: str) -> LlamaCppBackend:
     )
 
 
-async def test_admission_is_first_in_first_out(tmp_path: Path) -> None:
-    backend = small(make_tiny_gguf(tmp_path / "model.gguf"), ctx="768", parallel="4")
+@pytest.mark.parametrize("lanes", ["1", "2", "3"])
+async def test_admission_is_first_in_first_out(lanes: str, tmp_path: Path) -> None:
+    ctx = str(768 * int(lanes))
+    backend = small(make_tiny_gguf(tmp_path / "model.gguf"), ctx=ctx, parallel="6", lanes=lanes)
     rng = random.Random(4)
     try:
         requests = [
@@ -123,6 +128,48 @@ async def test_admission_is_first_in_first_out(tmp_path: Path) -> None:
     assert admissions == sorted(admissions)
 
 
+async def test_lanes_compute_a_shared_beginning_once(tmp_path: Path) -> None:
+    backend = small(make_tiny_gguf(tmp_path / "model.gguf"), parallel="12", lanes="2")
+    rng = random.Random(6)
+    shared = words(rng, 80)
+    requests = [
+        Request(prompt=f"{shared} {n} {words(rng, 5)}", max_tokens=20, temperature=1) for n in range(12)
+    ]
+    try:
+        answers = await asyncio.gather(*[backend.complete(request) for request in requests])
+    finally:
+        await backend.close()
+    assert {a.details["lane"] for a in answers} == {0, 1}
+    cached = sorted(a.usage.cached_tokens for a in answers)
+    assert cached[0] == 0
+    assert cached[1] > min(a.usage.prompt_tokens for a in answers) // 2
+
+
+async def test_a_lane_that_is_alone_is_where_the_conversation_was(tmp_path: Path) -> None:
+    backend = small(make_tiny_gguf(tmp_path / "model.gguf"), parallel="8", lanes="2")
+    rng = random.Random(7)
+    try:
+        text, lanes = words(rng, 40), set()
+        for turn in range(4):
+            answer = await backend.complete(Request(prompt=text, max_tokens=20, temperature=1, seed=turn))
+            assert not turn or answer.usage.cached_tokens > answer.usage.prompt_tokens // 2
+            text += answer.text + words(rng, 5)
+            lanes.add(answer.details["lane"])
+    finally:
+        await backend.close()
+    assert len(lanes) == 1
+
+
+def test_an_error_in_a_lane_ends_the_worker() -> None:
+    code = (
+        "import types; from pairsmith.backends.llama_cpp.lanes import _serve; "
+        "_serve(types.SimpleNamespace(turn=lambda: 1 / 0))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 70
+    assert "ZeroDivisionError" in ended.stderr
+
+
 async def test_a_preempted_answer_is_the_one_it_would_have_been(tmp_path: Path) -> None:
     path = make_tiny_gguf(tmp_path / "model.gguf")
     rng = random.Random(5)
@@ -132,7 +179,7 @@ async def test_a_preempted_answer_is_the_one_it_would_have_been(tmp_path: Path) 
         Request(prompt=p, max_tokens=250, temperature=0.8, seed=n, json_schema=long)
         for n, p in enumerate(prompts)
     ]
-    roomy, tight = small(path), small(path, ctx="768", parallel="6")
+    roomy, tight = small(path), small(path, ctx="768", parallel="6", lanes="1")
     try:
         wanted = [await roomy.complete(request) for request in requests]
         answers = await asyncio.gather(*[tight.complete(request) for request in requests])
@@ -181,9 +228,10 @@ async def random_requests(
     return list(await asyncio.gather(*[one(n) for n in range(count)]))
 
 
-async def storm(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+async def storm(tmp_path: Path, sizes: tuple[int, ...], lanes: int) -> None:
     """Every request ends with its text, its error or its cancellation; memory stays where the first batch put it."""
-    backend = small(make_tiny_gguf(tmp_path / "model.gguf"), ctx="1024", parallel="12")
+    ctx = str(1024 * lanes)
+    backend = small(make_tiny_gguf(tmp_path / "model.gguf"), ctx=ctx, parallel="12", lanes=str(lanes))
     try:
         memory = []
         for seed, count in enumerate(sizes):
@@ -206,10 +254,12 @@ async def storm(tmp_path: Path, sizes: tuple[int, ...]) -> None:
         await backend.close()
 
 
-async def test_random_requests_half_cancelled_in_a_small_cache_all_end(tmp_path: Path) -> None:
-    await storm(tmp_path, (75, 75))
+@pytest.mark.parametrize("lanes", [1, 2])
+async def test_random_requests_half_cancelled_in_a_small_cache_all_end(lanes: int, tmp_path: Path) -> None:
+    await storm(tmp_path, (75, 75), lanes)
 
 
 @pytest.mark.faults
-async def test_a_thousand_random_requests_leave_memory_where_it_was(tmp_path: Path) -> None:
-    await storm(tmp_path, (200, 400, 400))
+@pytest.mark.parametrize("lanes", [1, 2])
+async def test_a_thousand_random_requests_leave_memory_where_it_was(lanes: int, tmp_path: Path) -> None:
+    await storm(tmp_path, (200, 400, 400), lanes)

@@ -160,6 +160,31 @@ def test_sequence_count_follows_the_machine() -> None:
     assert make_plan(info, LlamaOptions(parallel=5), machine()).parallel == 5
 
 
+def test_two_lanes_on_few_threads_for_a_model_that_is_not_large() -> None:
+    info = GgufInfo(Path("m.gguf"), 150 << 20, "llama", "m", 2048, 30, 50000, 23040, 7, None)
+    plan = make_plan(info, LlamaOptions(), machine(2, wide=True))
+    assert (plan.lanes, plan.parallel, plan.sequences) == (2, 16, 32)
+    assert (plan.threads, plan.threads_beside) == (2, 1)
+    assert make_plan(info, LlamaOptions(parallel=9), machine(2)).sequences == 9
+    for options in (
+        LlamaOptions(reproducible=True),
+        LlamaOptions(lanes=1),
+        LlamaOptions(threads=1),
+        LlamaOptions(parallel=2),
+        LlamaOptions(ctx=3000),
+    ):
+        assert make_plan(info, options, machine(2)).lanes == 1
+    for other in (machine(1), machine(16), machine(2, gpus=1)):
+        assert make_plan(info, LlamaOptions(), other).lanes == 1
+    assert make_plan(llama_8b(), LlamaOptions(), machine(2)).lanes == 1
+
+
+def test_a_lane_holds_a_whole_window() -> None:
+    info = GgufInfo(Path("m.gguf"), 150 << 20, "llama", "m", 32768, 30, 50000, 23040, 7, None)
+    assert make_plan(info, LlamaOptions(), machine(2)).window >= 8192
+    assert make_plan(info, LlamaOptions(ctx=16384), machine(2)).window == 16384
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     parallel=st.none() | st.integers(1, 1000),

@@ -31,7 +31,7 @@ from .gguf import read_gguf
 from .options import LlamaOptions, options_from
 from .process import Frame
 
-_TOLD = ("seed", "raw", "preempted", "arrival", "admission", "neighbours", "queued_s")
+_TOLD = ("seed", "raw", "preempted", "arrival", "admission", "neighbours", "lane", "queued_s")
 _OTHER_WORKER_KEYS = ("chat", "description", "system", "suffixes")
 
 

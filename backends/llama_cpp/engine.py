@@ -1,14 +1,14 @@
 """Continuous batching: every step decodes one token of each running request and a piece of the waiting prompts.
 
 Strictly first in, first out. A request is admitted when its prompt fits beside what runs, and preempted (youngest
-first, to go on later with nothing lost but time) when the cache runs full all the same. All of it in one thread.
+first, to go on later with nothing lost but time) when the cache runs full all the same. An engine is one lane: a
+context and a thread; all lanes admit from one line.
 """
 
 from __future__ import annotations
 
-import heapq
 import time
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,98 +16,129 @@ from numpy.typing import NDArray
 from ..errors import BackendError, Cancelled, ContextOverflow, Unavailable
 from .cells import Cells
 from .jobs import NOWHERE, Completion, Job, Scoring
+from .line import Line
 from .native import Context, Model
 from .prefixes import WORTH_SHARING, Match, PrefixCache, common
 from .replaying import departure
+from .rows import Output, Rows
 from .sampling import likeliest, log_softmax
-from .sizing import SUFFIXES, Plan
+from .sizing import Plan
 
 _AHEAD = 64
 """Cells kept in mind for each running request when another is admitted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A row whose logits were asked for: whose, and, of a scoring, of which branch."""
-
-    row: int
-    job: Job
-    branch: int = -1
-
-
 class Engine:
-    """Runs jobs on one context. `submit`, `cancel` and `step` are called from the same thread."""
+    """Runs jobs of `line` on one context. `turn` is called again and again, from one thread."""
 
-    def __init__(self, model: Model, context: Context, plan: Plan) -> None:
-        self.model, self.plan = model, plan
-        self._context = context
+    def __init__(self, model: Model, context: Context, plan: Plan, line: Line, number: int = 0) -> None:
+        self.model, self.plan, self.number = model, plan, number
+        self.peers: tuple[Engine, ...] = ()
+        self._context, self._line = context, line
         self._cells = Cells(context.capacity, context.n_seq_max, context)
         self._cache = PrefixCache(self._cells)
-        self._waiting: list[tuple[int, Job]] = []
+        self._rows = Rows(context, self._cells, plan)
         self._running: list[Job] = []
-        self._jobs: dict[int, Job] = {}
         self._held = False
-        self._admissions = 0
+        self._refused: Job | None = None
+        """The head of the line, where this lane had no room for it."""
+        self._asked: Job | None = None
+        """The last job whose beginning was fetched from another lane, or could not be."""
+        self._decoding = False
+        self._visitors = 0
 
-    @property
-    def busy(self) -> bool:
-        return bool(self._jobs)
-
-    def submit(self, job: Job) -> None:
-        """Queue a job behind those that came before."""
-        self._jobs[job.id] = job
-        heapq.heappush(self._waiting, (job.order, job))
-
-    def cancel(self, job_id: int) -> None:
-        """Give a job up at the next step; unknown ids are ignored."""
-        if job := self._jobs.get(job_id):
-            job.cancelled = True
-
-    def step(self) -> None:
-        """Admit, decode once, hand out what came of it."""
-        self._drop_cancelled()
-        self._admit()
-        rows, outputs = self._fill()
-        if not rows:
-            return
-        code = self._context.decode(rows)
-        if code == 0:
-            self._harvest(outputs)
-        else:
-            self._after_failure(code)
+    def turn(self) -> None:
+        """Admit, decode once, hand out what came of it; where there is nothing to do, wait for a change."""
+        changed = self._line.changed
+        with changed:
+            while self._visitors:
+                changed.wait()
+            self._drop_cancelled()
+            self._admit()
+            rows, outputs = self._fill()
+            if not rows:
+                changed.wait()
+                return
+            self._decoding = True
+            beside = any(peer._running for peer in self.peers)
+            changed.notify_all()
+        code = self._context.decode(rows, self.plan.threads_beside if beside else self.plan.threads)
+        with changed:
+            self._decoding = False
+            if code == 0:
+                self._harvest(outputs)
+            else:
+                self._after_failure(code)
+            changed.notify_all()
 
     # -- admission ---------------------------------------------------------------------------------------------
 
     def _drop_cancelled(self) -> None:
-        gone = [job for job in self._jobs.values() if job.cancelled]
-        for job in gone:
-            self._end(job, keep=False)
-            job.fail(Cancelled("The request was cancelled"))
-        if gone:
-            self._waiting = [item for item in self._waiting if not item[1].cancelled]
-            heapq.heapify(self._waiting)
+        for job in [job for job in self._line.jobs.values() if job.cancelled]:
+            if job.seq == NOWHERE or job in self._running:
+                self._end(job, keep=False)
+                job.fail(Cancelled("The request was cancelled"))
 
     def _admit(self) -> None:
-        while self._waiting and len(self._running) < self.plan.parallel and not self._held:
-            job = self._waiting[0][1]
-            if self._running and (job.alone or self._running[0].alone):
-                return
+        while (job := self._line.head()) is not None and self._takes(job):
             if job.alone:
                 self._clear()
-            match = self._source(job)
-            if match is None or not self._place(job, match):
+            source = self._source(job)
+            if source is None:
                 return
-            heapq.heappop(self._waiting)
+            match, owner = source
+            if owner is not self:
+                self._fetch(job, owner)
+            elif self._place(job, match):
+                self._line.admit()
+            else:
+                self._refused = job
+                self._line.changed.notify_all()
+                return
 
-    def _source(self, job: Job) -> Match | None:
+    def _takes(self, job: Job) -> bool:
+        """Whether the head of the line is this lane's to take: no more than its share while others have room."""
+        lanes = (self, *self.peers)
+        running = sum(len(lane._running) for lane in lanes)
+        if running >= self._line.sequences or not self._open_to(job):
+            return False
+        if any(lane._running and (job.alone or lane._running[0].alone) for lane in lanes):
+            return False
+        others = [peer for peer in self.peers if peer._open_to(job)]
+        if not others:
+            return True
+        if running == 0:
+            known = self._known(job)
+            return all(known >= peer._known(job) for peer in others)
+        return len(self._running) < -(-(running + len(self._line)) // len(lanes))
+
+    def _open_to(self, job: Job) -> bool:
+        return len(self._running) < self.plan.parallel and not self._held and self._refused is not job
+
+    def _known(self, job: Job) -> int:
+        """How many of the job's first tokens lie in this lane's cache."""
+        found = self._cache.find(np.asarray(job.tokens, np.int32))
+        return found.length if found else 0
+
+    def _source(self, job: Job) -> tuple[Match, Engine] | None:
         """Where the job's beginning can be copied from; None: a running job is just computing it, wait for it."""
+        best, owner = Match(NOWHERE, 0), self
+        if not self.model.splittable or job.alone:
+            return best, owner
+        for lane in (self,) if self._asked is job else (self, *self.peers):
+            found = lane._nearest(job, best)
+            if found is None:
+                return None
+            if lane is self or found.length >= best.length + WORTH_SHARING:
+                best, owner = found, lane
+        return best, owner
+
+    def _nearest(self, job: Job, best: Match) -> Match | None:
+        """The longest beginning of the job in this lane, if longer than `best`; None: it is just being computed."""
         tokens = np.asarray(job.tokens, np.int32)
         most = len(tokens) - (0 if isinstance(job, Scoring) else 1)
-        best = Match(NOWHERE, 0)
-        if not self.model.splittable or job.alone:
-            return best
         cached = self._cache.find(tokens)
-        if cached:
+        if cached and min(cached.length, most) > best.length:
             best = Match(cached.seq, min(cached.length, most), cached.entry)
         for other in self._running:
             shared = min(common(np.asarray(other.tokens, np.int32), tokens), most)
@@ -119,6 +150,39 @@ class Engine:
             if ready > best.length:
                 best = Match(other.seq, ready)
         return best
+
+    def _fetch(self, job: Job, owner: Engine) -> None:
+        """Copy the job's beginning from another lane into this one's cache. Lets go of the lock meanwhile."""
+        self._asked = job
+        changed = self._line.changed
+        owner._visitors += 1
+        try:
+            while owner._decoding:
+                changed.wait()
+            match = owner._nearest(job, Match(NOWHERE, 0))
+            kept = owner._saved(match) if match is not None and match.length >= WORTH_SHARING else None
+        finally:
+            owner._visitors -= 1
+            changed.notify_all()
+        if match is None or kept is None or not self._cache.make_room(match.length, 1):
+            return
+        seq = self._cells.open()
+        self._cells.grow([seq], match.length)
+        if self._context.load(seq, kept):
+            self._cache.adopt(seq, np.asarray(job.tokens[: match.length], np.int32))
+        else:
+            self._cells.close(seq)
+
+    def _saved(self, match: Match) -> Any:
+        """The matched cells as bytes; None where llama.cpp cannot give them."""
+        if not self._cells.free_ids:
+            return None
+        seq = self._cells.open()
+        self._cells.share(match.seq, seq, match.length)
+        try:
+            return self._context.save(seq)
+        finally:
+            self._cells.close(seq)
 
     def _place(self, job: Job, match: Match) -> bool:
         """Give the job a sequence, its shared beginning in it; false where it must wait."""
@@ -137,8 +201,8 @@ class Engine:
         job.computed = match.length
         job.cached = match.length if not job.preempted else job.cached
         if not job.admission:
-            self._admissions += 1
-            job.admission, job.admitted = self._admissions, time.monotonic()
+            job.admission, job.admitted = self._line.numbered(), time.monotonic()
+        job.lane = self.number
         self._running.append(job)
         self._cache.drop_tails()
         return True
@@ -156,105 +220,13 @@ class Engine:
     # -- one batch ---------------------------------------------------------------------------------------------
 
     def _fill(self) -> tuple[int, list[Output]]:
-        """Write the batch: first one row for each request that is generating, then prompts, oldest first."""
-        plan = self._shares()
+        """Write the batch, room made for it."""
+        plan = self._rows.shares(self._running)
         while not self._cache.make_room(sum(count for _, count in plan), 0):
             if not self._preempt():
                 self._give_up(self._running[0])
-            plan = self._shares()
-        outputs: list[Output] = []
-        row = 0
-        for job, count in plan:
-            if isinstance(job, Scoring):
-                row = self._put_scoring(job, count, row, outputs)
-            else:
-                row = self._put(job, count, row, outputs)
-        if row:
-            for output in outputs:
-                output.job.neighbours = max(output.job.neighbours, len(plan) - 1)
-        return row, outputs
-
-    def _shares(self) -> list[tuple[Job, int]]:
-        """Who gets how many rows of this batch."""
-        plan: list[tuple[Job, int]] = []
-        ready = [j for j in self._running if isinstance(j, Completion) and j.missing == 1]
-        room = self._context.n_batch - len(ready)
-        outputs = self.plan.parallel + SUFFIXES - len(ready)
-        branches = SUFFIXES
-        plan += [(job, 1) for job in ready]
-        for job in self._running:
-            if room <= 0 or outputs <= 0:
-                break
-            if isinstance(job, Scoring):
-                count = self._scoring_rows(job, room, branches)
-                outputs -= len(job.branches)
-                branches -= len(job.branches)
-            elif job.missing > 1:
-                count = min(job.missing, room)
-                outputs -= 1
-            else:
-                continue
-            if count:
-                plan.append((job, count))
-                room -= count
-                if isinstance(job, Scoring) and self.plan.gpu_layers == 0:
-                    break  # On a CPU every row looks over the cells of all: two pairs at once are slower than in turn.
-        return plan
-
-    @staticmethod
-    def _scoring_rows(job: Scoring, room: int, ids: int) -> int:
-        """Rows of a scoring: the rest of the beginning with all branches if that fits, else a piece."""
-        left = [b for n, b in enumerate(job.branches) if n not in job.rows]
-        branches = sum(len(b) for b in left)
-        if job.missing + branches <= room and len(left) <= ids:
-            return job.missing + branches
-        if job.missing:
-            return min(job.missing, room)
-        count = 0
-        for n, branch in enumerate(left):
-            if count + len(branch) > room or n >= ids:
-                break
-            count += len(branch)
-        return count
-
-    def _put(self, job: Job, count: int, row: int, outputs: list[Output]) -> int:
-        piece = job.tokens[job.computed : job.computed + count]
-        self._cells.grow([job.seq], count)
-        last = count == job.missing and isinstance(job, Completion)
-        row = self._context.batch.put(row, piece, job.computed, [job.seq], last)
-        job.computed += count
-        if last:
-            outputs.append(Output(row - 1, job))
-        return row
-
-    def _put_scoring(self, job: Scoring, count: int, row: int, outputs: list[Output]) -> int:
-        """Where everything fits, the beginning's rows carry the ids of all branches: one decode for all of it."""
-        if count < job.missing or (count == job.missing and count):
-            return self._put(job, count, row, outputs)
-        todo = [n for n in range(len(job.branches)) if n not in job.rows]
-        taken: list[int] = []
-        left = count - job.missing
-        for n in todo:
-            if len(job.branches[n]) > left:
-                break
-            left -= len(job.branches[n])
-            taken.append(n)
-        seqs = [self._cells.open() for _ in taken]
-        for seq in seqs:
-            self._cells.share(job.seq, seq, job.computed)
-        position = job.computed
-        if job.missing:
-            size = job.missing
-            self._cells.grow([job.seq, *seqs], size)
-            row = self._context.batch.put(row, job.tokens[position:], position, [job.seq, *seqs], False)
-            job.computed += size
-        for n, seq in zip(taken, seqs, strict=True):
-            branch = job.branches[n]
-            self._cells.grow([seq], len(branch))
-            row = self._context.batch.put(row, branch, len(job.tokens), [seq], True)
-            outputs.append(Output(row - 1, job, n))
-        job.open_seqs = seqs
-        return row
+            plan = self._rows.shares(self._running)
+        return self._rows.write(plan)
 
     def _preempt(self) -> bool:
         """Send the youngest back to its place in the queue; false where only one is left."""
@@ -265,7 +237,7 @@ class Engine:
         self._cells.close(job.seq)
         job.seq, job.computed = NOWHERE, 0
         job.preempted += 1
-        heapq.heappush(self._waiting, (job.order, job))
+        self._line.join(job)
         self._held = True
         return True
 
@@ -346,17 +318,17 @@ class Engine:
 
     def _end(self, job: Job, *, keep: bool) -> None:
         """Take a job out; its cells may stay as a cached tail."""
-        self._jobs.pop(job.id, None)
+        self._line.leave(job)
         if job in self._running:
             self._running.remove(job)
-            self._held = False
+            self._held, self._refused = False, None
             if isinstance(job, Scoring):
                 for seq in job.open_seqs:
                     self._cells.close(seq)
                 job.open_seqs = []
             # Tails are for those who ask one after the other; beside a batch they would only widen what every row's
             # attention must look at.
-            if keep and not self._jobs and job.computed and self.model.splittable:
+            if keep and not self._line.jobs and job.computed and self.model.splittable:
                 self._cache.keep_tail(job.seq, job.tokens[: job.computed])
             else:
                 self._cells.close(job.seq)
@@ -366,18 +338,18 @@ class Engine:
         """The cache's content is no longer certain: forget it; those who ran go back to the queue or fail."""
         running, self._running = self._running, []
         self._clear()
-        self._held = False
+        self._held, self._refused = False, None
         fatal = code not in (1, 2)
         for job in running:
             job.seq, job.computed = NOWHERE, 0
             if isinstance(job, Scoring):
                 job.open_seqs = []
             if fatal or len(running) == 1:
-                self._jobs.pop(job.id, None)
+                self._line.leave(job)
                 job.fail(Unavailable(f"llama.cpp could not decode (code {code})"))
             else:
                 job.preempted += 1
-                heapq.heappush(self._waiting, (job.order, job))
+                self._line.join(job)
 
     def _clear(self) -> None:
         self._cells.clear()

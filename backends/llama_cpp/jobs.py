@@ -36,6 +36,8 @@ class Job:
     keep_at: int = 0
     """Length of a beginning that an earlier request had too: to be kept once it is computed; 0 for none."""
     neighbours: int = 0
+    lane: int = 0
+    """Which lane ran it."""
     preempted: int = 0
 
     def fail(self, error: BackendError) -> None:
@@ -47,11 +49,12 @@ class Job:
         """Give back C objects; overridden where there are any."""
 
     def place(self) -> dict[str, Any]:
-        """When the job came, when it was let in, and beside how many it ran."""
+        """When the job came, when it was let in, where it ran, and beside how many."""
         return {
             "arrival": self.order,
             "admission": self.admission,
             "neighbours": self.neighbours,
+            "lane": self.lane,
             "queued_s": round(self.admitted - self.started, 4),
         }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from .sizing import NotEnoughMemory, Plan
 
 Logits = NDArray[np.float32]
 SEQ_IDS_PER_TOKEN = 32
+LARGEST_COPY = 256 << 20
+"""Bytes of a beginning that goes from one context to another; a longer one is computed again."""
 _KV = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}
 _CONTROL, _UNKNOWN = 8, 1
 
@@ -35,17 +38,19 @@ class LogRing:
         self.lines: deque[str] = deque(maxlen=lines)
         self._sink = sink
         self._partial = ""
+        self._one_at_a_time = threading.Lock()
         self._callback = lc.llama_log_callback(self._log)
         lc.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def _log(self, level: int, text: bytes, _data: int) -> None:
-        self._partial += text.decode("utf-8", "replace")
-        while "\n" in self._partial:
-            line, self._partial = self._partial.split("\n", 1)
-            if line.strip():
-                self.lines.append(line)
-                if level >= 2:
-                    self._sink(line)
+        with self._one_at_a_time:
+            self._partial += text.decode("utf-8", "replace")
+            while "\n" in self._partial:
+                line, self._partial = self._partial.split("\n", 1)
+                if line.strip():
+                    self.lines.append(line)
+                    if level >= 2:
+                        self._sink(line)
 
 
 class Model:
@@ -134,7 +139,7 @@ class Model:
 
 
 class Context:
-    """One llama.cpp context with a unified cache. Use it from one thread only."""
+    """One llama.cpp context with a unified cache. Use it from one thread at a time."""
 
     def __init__(self, model: Model, plan: Plan, log: LogRing) -> None:
         params = lc.llama_context_default_params()
@@ -152,9 +157,13 @@ class Context:
         self.memory = lc.llama_get_memory(self.handle)
         self.n_batch, self.capacity, self.n_seq_max = plan.n_batch, plan.n_ctx, plan.n_seq_max
         self.batch = Batch(plan.n_batch)
+        self._threads = plan.threads
 
-    def decode(self, count: int) -> int:
+    def decode(self, count: int, threads: int) -> int:
         """Run the first `count` rows of the batch; llama.cpp's return code (0 fine, 1 cache full, ...)."""
+        if threads != self._threads:
+            lc.llama_set_n_threads(self.handle, threads, threads)
+            self._threads = threads
         return int(lc.llama_decode(self.handle, self.batch.struct(count)))
 
     def logits(self, row: int) -> Logits:
@@ -170,6 +179,21 @@ class Context:
     def cut(self, seq: int, start: int = -1) -> None:
         """Forget a sequence from position `start` on; all of it by default."""
         lc.llama_memory_seq_rm(self.memory, seq, start, -1)
+
+    def save(self, seq: int) -> Any:
+        """A copy of what the cache holds of a sequence, for `load` of another context of the same model.
+
+        None where that is more than `LARGEST_COPY`, or llama.cpp cannot give it.
+        """
+        size = lc.llama_state_seq_get_size(self.handle, seq)
+        if not 0 < size <= LARGEST_COPY:
+            return None
+        kept = (ctypes.c_uint8 * size)()
+        return kept if lc.llama_state_seq_get_data(self.handle, kept, size, seq) == size else None
+
+    def load(self, seq: int, kept: Any) -> bool:
+        """Fill an empty sequence with what `save` gave; false where it does not fit."""
+        return bool(lc.llama_state_seq_set_data(self.handle, kept, len(kept), seq))
 
     def clear(self) -> None:
         lc.llama_memory_clear(self.memory, True)

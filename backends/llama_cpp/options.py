@@ -17,7 +17,9 @@ class LlamaOptions:
     """Overrides of the machine's own choice. Each field is also an environment variable, PAIRSMITH_LLAMA_<FIELD>."""
 
     parallel: int | None = None
-    """Sequences decoded together."""
+    """Sequences that run at a time, all lanes together."""
+    lanes: int | None = None
+    """Contexts that decode side by side, each with its share of the sequences and of the threads."""
     threads: int | None = None
     ctx: int | None = None
     """Tokens that the key/value cache holds, all sequences together."""

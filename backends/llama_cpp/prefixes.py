@@ -81,6 +81,11 @@ class PrefixCache:
             self._cells.share(source, seq, len(tokens))
             self._add(Entry(seq, tokens.copy(), False, 0))
 
+    def adopt(self, seq: int, tokens: NDArray[np.int32]) -> None:
+        """Take over a sequence that holds a prefix."""
+        self._trim(False, CACHED_PREFIXES - 1)
+        self._add(Entry(seq, tokens, False, 0))
+
     def keep_tail(self, seq: int, tokens: Sequence[int]) -> None:
         """Take over the sequence of a job that has ended."""
         self._trim(True, CACHED_TAILS - 1)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import BackendError, BadRequest, ContextOverflow
-from .engine import Engine
 from .jobs import Completion, Emit, Scoring, describe
+from .lanes import Lanes
 from .native import Model
 from .prompts import Prompt, PromptMaker, Turn
 from .sampling import Candidates, Sampler, grammar_of, sampling_from
@@ -20,8 +20,8 @@ _SCHEMAS_KEPT = 64
 class Service:
     """One per worker."""
 
-    def __init__(self, model: Model, engine: Engine, prompts: PromptMaker, emit: Emit) -> None:
-        self._model, self._engine, self._prompts, self._plan = model, engine, prompts, engine.plan
+    def __init__(self, model: Model, lanes: Lanes, prompts: PromptMaker, emit: Emit) -> None:
+        self._model, self._lanes, self._prompts, self._plan = model, lanes, prompts, lanes.plan
         self._emit = emit
         self._candidates = Candidates(model)
         self._grammars: dict[str, str] = {}
@@ -32,14 +32,14 @@ class Service:
         """Take one frame: complete, score or cancel. Errors go back as frames."""
         op, number = frame.get("op"), int(frame.get("id", -1))
         if op == "cancel":
-            self._engine.cancel(number)
+            self._lanes.cancel(number)
             return
         self._arrivals += 1
         try:
             if op == "complete":
-                self._engine.submit(self._completion(number, frame))
+                self._lanes.submit(self._completion(number, frame))
             elif op == "score":
-                self._engine.submit(self._scoring(number, frame))
+                self._lanes.submit(self._scoring(number, frame))
             else:
                 raise BadRequest(f"Unknown operation {op!r}")
         except BackendError as error:

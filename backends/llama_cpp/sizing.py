@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import Unavailable
@@ -21,11 +21,15 @@ CACHED_TAILS = 1
 SUFFIXES = 16
 _GIB = 1 << 30
 _KV_SHARE = {"f32": 2.0, "f16": 1.0, "q8_0": 34 / 64, "q4_0": 18 / 64}
-_PER_SEQUENCE = 1024
+_PER_SEQUENCE, _LONG = 1024, 8192
 _UBATCH_ON_CPU = 384
 """Rows computed together on a CPU (measured, 135M at Q8_0 with AMX: prompts are evaluated 7 % faster than in pieces of
 128, 20 % faster than in pieces of 64)."""
 _ENGINE_BYTES = 256 << 20
+_LANE_BYTES = 128 << 20
+"""Of each lane beyond the first, its cache aside."""
+_LANES, _MOST_THREADS_FOR_LANES, _LARGEST_FOR_LANES = 2, 4, 2 << 30
+_FEWEST_FOR_LANES = 4
 
 
 class NotEnoughMemory(Unavailable):
@@ -50,19 +54,27 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a context is made with."""
+    """Everything that a context is made with, and how many such contexts there are."""
 
     parallel: int
+    """Sequences of one lane."""
     n_ctx: int
+    """Tokens in the cache of one lane."""
     window: int
     """Most tokens of one request, prompt and answer together."""
     n_batch: int
     n_ubatch: int
     n_seq_max: int
     threads: int
+    """Of a lane while no other decodes."""
     kv: str
     gpu_layers: int
     flash: bool | None
+    lanes: int = 1
+    threads_beside: int = 1
+    """Of a lane while others decode, too."""
+    sequences: int = 1
+    """Most requests that run at a time, all lanes together."""
 
 
 def this_machine(gpus: int = 0, gpu_memory: int = 0) -> Machine:
@@ -94,18 +106,23 @@ def available_memory() -> int:
 def make_plan(info: GgufInfo, options: LlamaOptions, machine: Machine) -> Plan:
     """Choose. Raises `NotEnoughMemory` where not even one short sequence fits."""
     gpu = machine.gpus > 0 and options.gpu_layers != 0
-    parallel = options.parallel or _parallel(info, machine, gpu)
-    parallel = min(parallel, MOST_SEQUENCES - CACHED_PREFIXES - CACHED_TAILS - SUFFIXES)
+    most = MOST_SEQUENCES - CACHED_PREFIXES - CACHED_TAILS - SUFFIXES
     train = info.context_length or 4096
     kv = options.kv or "f16"
     per_token = max(1, int((info.kv_bytes_per_token or 65536) * _KV_SHARE[kv]))
     room = _room_for_cache(info, machine, gpu)
-    n_ctx = options.ctx or _context(train, parallel, room // per_token)
+    threads = options.threads or _threads(machine)
+    lanes = _lanes(info, options, machine, gpu)
+    wanted = options.parallel or lanes * _parallel(info, machine, gpu)
+    n_ctx = options.ctx or _context(train, wanted, lanes, (room - _LANE_BYTES * (lanes - 1)) // per_token)
+    if lanes > 1 and not options.lanes and n_ctx < lanes * min(train, options.ctx or _LONG):
+        return make_plan(info, replace(options, lanes=1), machine)
     if machine.memory:
         _check_memory(info, n_ctx, per_token, room)
+    parallel = min(-(-wanted // lanes), most)
     n_seq_max = min(MOST_SEQUENCES, parallel + CACHED_PREFIXES + CACHED_TAILS + SUFFIXES)
     n_batch = max(options.batch or (2048 if gpu else 512), n_seq_max)
-    n_ctx = -(-max(n_ctx, 256) // 256) * 256
+    n_ctx = -(-max(n_ctx // lanes, 256) // 256) * 256
     n_batch = min(n_batch, n_ctx) if n_ctx >= n_seq_max else n_batch
     return Plan(
         parallel=parallel,
@@ -114,11 +131,30 @@ def make_plan(info: GgufInfo, options: LlamaOptions, machine: Machine) -> Plan:
         n_batch=n_batch,
         n_ubatch=min(n_batch, options.ubatch or (512 if gpu else _UBATCH_ON_CPU)),
         n_seq_max=n_seq_max,
-        threads=options.threads or _threads(machine),
+        threads=threads,
         kv=kv,
         gpu_layers=options.gpu_layers if options.gpu_layers is not None else (-1 if gpu else 0),
         flash=_flash(options.flash, kv, gpu),
+        lanes=lanes,
+        threads_beside=max(1, threads // lanes),
+        sequences=min(wanted, parallel * lanes),
     )
+
+
+def _lanes(info: GgufInfo, options: LlamaOptions, machine: Machine, gpu: bool) -> int:
+    """Contexts side by side: two where they were measured to pay, on few threads and with a model that is not large.
+
+    One for reproducible texts, whose batches must have one shape.
+    """
+    if options.reproducible:
+        return 1
+    if options.lanes:
+        return min(options.lanes, options.parallel or options.lanes)
+    if gpu or (options.parallel or _FEWEST_FOR_LANES) < _FEWEST_FOR_LANES:
+        return 1
+    threads = options.threads or _threads(machine)
+    few = min(threads, machine.cpus) >= 2 and threads <= _MOST_THREADS_FOR_LANES
+    return _LANES if few and info.size_bytes <= _LARGEST_FOR_LANES else 1
 
 
 def _flash(wanted: bool | None, kv: str, gpu: bool) -> bool | None:
@@ -150,10 +186,10 @@ def _room_for_cache(info: GgufInfo, machine: Machine, gpu: bool) -> int:
     return max(0, free - info.size_bytes - _ENGINE_BYTES) if free else 8 * _GIB
 
 
-def _context(train: int, parallel: int, affordable: int) -> int:
-    """A thousand tokens for each sequence; never less than one full window of 8,192 where memory allows it."""
-    wanted = parallel * min(train, _PER_SEQUENCE) + _PER_SEQUENCE
-    wanted = max(wanted, min(train, 8192))
+def _context(train: int, parallel: int, lanes: int, affordable: int) -> int:
+    """A thousand tokens for each sequence; in each lane a full window, 8,192 of it, where memory allows that."""
+    wanted = parallel * min(train, _PER_SEQUENCE) + lanes * _PER_SEQUENCE
+    wanted = max(wanted, lanes * min(train, _LONG))
     return max(min(wanted, affordable // 2), min(train, affordable, 512))
 
 

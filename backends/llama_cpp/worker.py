@@ -23,10 +23,13 @@ def main() -> None:
     reply, commands = _own_pipes()
     _die_with_parent(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
 
+    one_at_a_time = threading.Lock()
+
     def emit(frame: dict[str, Any]) -> None:
         data = memoryview(wire.pack(frame))
-        while data:
-            data = data[os.write(reply, data) :]
+        with one_at_a_time:
+            while data:
+                data = data[os.write(reply, data) :]
 
     first = wire.read(commands)
     if first is None:
@@ -34,25 +37,25 @@ def main() -> None:
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, inbox), daemon=True).start()
     try:
-        service, engine = _load(first, emit)
+        service = _load(first, emit)
     except BackendError as error:
         from .jobs import describe
 
         emit({"failed": describe(error)})
         return
     while True:
-        while not (engine.busy and inbox.empty()):
-            service.handle(inbox.get())
-        engine.step()
+        service.handle(inbox.get())
 
 
-def _load(first: dict[str, Any], emit: Any) -> tuple[Any, Any]:
-    """Read the file, choose the sizes, make the context, and say what came of it."""
+def _load(first: dict[str, Any], emit: Any) -> Any:
+    """Read the file, choose the sizes, make the contexts, and say what came of it."""
     from pathlib import Path
 
     from . import native, sizing
     from .engine import Engine
     from .gguf import read_gguf
+    from .lanes import Lanes
+    from .line import Line
     from .options import LlamaOptions
     from .prompts import PromptMaker
     from .service import Service
@@ -64,12 +67,13 @@ def _load(first: dict[str, Any], emit: Any) -> tuple[Any, Any]:
     global _keep
     _keep = log
     model = native.Model(first["path"], plan.gpu_layers, log)
-    context = native.Context(model, plan, log)
+    contexts = [native.Context(model, plan, log) for _ in range(plan.lanes)]
     template = model.chat_template()
-    engine = Engine(model, context, plan)
+    line = Line(plan.sequences)
+    lanes = Lanes(line, [Engine(model, c, plan, line, n) for n, c in enumerate(contexts)])
     prompts = PromptMaker(model, template, think=bool(options.think))
     emit({"ready": _report(model, plan, template)})
-    return Service(model, engine, prompts, emit), engine
+    return Service(model, lanes, prompts, emit)
 
 
 _keep: Any = None
@@ -84,7 +88,8 @@ def _report(model: Any, plan: Any, template: str | None) -> dict[str, Any]:
     system = lc.llama_print_system_info().decode("utf-8", "replace")
     return {
         "chat": template is not None,
-        "parallel": plan.parallel,
+        "parallel": plan.sequences,
+        "lanes": plan.lanes,
         "window": plan.window,
         "n_ctx": plan.n_ctx,
         "n_batch": plan.n_batch,
