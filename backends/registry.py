@@ -56,6 +56,8 @@ class Settings:
     """Context window in tokens for llama-cpp and ollama; None: the door's choice."""
     gpu_layers: int | None = None
     """llama-cpp: layers on the GPU; None: all that fit."""
+    reproducible: bool = False
+    """llama-cpp: one answer at a time, so that the same request gives the same bytes again."""
 
     @classmethod
     def from_environment(

@@ -44,7 +44,11 @@ def read_surroundings(
         trusted = base_url is None
     local_only = workspace is not None and workspace.local_only
     settings = Settings.from_environment(
-        env, local_only=local_only, base_url=base_url, base_url_trusted=trusted
+        env,
+        local_only=local_only,
+        base_url=base_url,
+        base_url_trusted=trusted,
+        reproducible=user.reproducible,
     )
     return Surroundings(env, settings, user)
 

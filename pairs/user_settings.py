@@ -24,12 +24,13 @@ FILE_NAME = "settings.toml"
 @dataclass(frozen=True, slots=True)
 class UserSettings:
     """BACKEND:MODEL for workspaces that name none, the server that `openai` means, the name under which the user rates
-    answers; None: not set."""
+    answers (None: not set), and whether llama.cpp's answers are made one at a time, so that they come again."""
 
     generator: str | None = None
     judge: str | None = None
     base_url: str | None = None
     rater: str | None = None
+    reproducible: bool = False
 
 
 def settings_path(env: Mapping[str, str]) -> Path:
@@ -59,10 +60,11 @@ def read_user_settings(env: Mapping[str, str]) -> UserSettings:
         _spec(data, "judge", path),
         _text(data, "base_url", path),
         _text(data, "rater", path),
+        _flag(data, "reproducible", path),
     )
 
 
-def save_user_settings(env: Mapping[str, str], **values: str | Mapping[str, str] | None) -> Path:
+def save_user_settings(env: Mapping[str, str], **values: str | bool | Mapping[str, str] | None) -> Path:
     """Set (or with None remove) keys of the file and leave the rest, comments included, as it is. Returns its path.
 
     Raises PairsmithError where it cannot be written.
@@ -78,7 +80,7 @@ def save_user_settings(env: Mapping[str, str], **values: str | Mapping[str, str]
             if value is None:
                 document.pop(key, None)
             else:
-                document[key] = value if isinstance(value, str) else dict(value)
+                document[key] = value if isinstance(value, (str, bool)) else dict(value)
         temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
         try:
             with temporary.open("w", encoding="utf-8") as file:
@@ -103,6 +105,13 @@ def _text(data: Mapping[str, Any], key: str, path: Path) -> str | None:
     if not isinstance(value, str) or not value.strip():
         raise UsageError(f"{one_line(str(path))}: '{key}' must be a text")
     return value.strip()
+
+
+def _flag(data: Mapping[str, Any], key: str, path: Path) -> bool:
+    value = data.get(key, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"{one_line(str(path))}: '{key}' must be true or false")
+    return value
 
 
 def _spec(data: Mapping[str, Any], key: str, path: Path) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pairsmith.backends.llama_cpp.options import options_from
 from pairsmith.cli.main import main
 from pairsmith.pairs.errors import UsageError
 from pairsmith.pairs.store.meta import set_meta
@@ -42,7 +43,15 @@ def test_a_file_is_made_where_there_is_none(env: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["generator = 5", 'generator = ""', "generator = ", 'judge = "nonsense:x"', 'judge = "nim"', "\x00"],
+    [
+        "generator = 5",
+        "reproducible = 1",
+        'generator = ""',
+        "generator = ",
+        'judge = "nonsense:x"',
+        'judge = "nim"',
+        "\x00",
+    ],
 )
 def test_a_file_that_cannot_be_used_is_named(text: str, env: dict[str, str]) -> None:
     path = settings_path(env)
@@ -53,6 +62,15 @@ def test_a_file_that_cannot_be_used_is_named(text: str, env: dict[str, str]) -> 
     with pytest.raises(UsageError, match=r"settings\.toml"):
         save_user_settings(env, judge="nim:a")
     assert path.read_text() == text
+
+
+def test_reproducible_answers_can_be_the_default(env: dict[str, str]) -> None:
+    assert not read_surroundings(env).settings.reproducible
+    save_user_settings(env, reproducible=True)
+    assert settings_path(env).read_text() == "reproducible = true\n"
+    settings = read_surroundings(env).settings
+    assert options_from(settings, env).reproducible
+    assert not options_from(settings, {"PAIRSMITH_LLAMA_REPRODUCIBLE": "0"}).reproducible
 
 
 def test_the_workspace_goes_before_the_user_and_the_user_before_the_embedded_model(

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.color import Color
+
+from pairsmith.tui.widgets.bars import PlacesBar
 
 from .generation import make_workspace
 from .servers.ollama import OllamaServer
@@ -65,6 +68,21 @@ async def test_the_raters_name_is_kept_and_taken_away(tmp_path: Path) -> None:
         await until(pilot, lambda: "rater" not in kept(env))
 
 
+async def test_reproducible_answers_are_turned_on_and_off(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    async with application(env, start="settings") as (app, pilot):
+        await pilot.press("9")
+        await until_shown(pilot, "many at once")
+        app.screen.form.go_to("reproducible")  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await until_shown(pilot, "one at a time")
+        assert kept(env) == {"reproducible": True}
+        assert (await app.session.backend_settings()).reproducible
+        await pilot.press("left")
+        await until_shown(pilot, "many at once")
+        assert kept(env) == {}
+
+
 async def test_the_theme_changes_at_once_and_is_kept(tmp_path: Path) -> None:
     env = environment(tmp_path)
     async with application(env, start="settings") as (app, pilot):
@@ -89,3 +107,33 @@ async def test_a_key_is_changed_works_at_once_and_is_kept(tmp_path: Path) -> Non
         await until(pilot, lambda: kept(env).get("keys") == {"settings.clear": "z"})
         await pilot.press("z")
         await until_shown(pilot, "There is nothing to clear here")
+
+
+@pytest.mark.parametrize(
+    "name", ["pairsmith-dark", "pairsmith-light", "pairsmith-contrast", "nord", "textual-light"]
+)
+async def test_labels_are_dimmer_than_the_text_and_can_be_read(tmp_path: Path, name: str) -> None:
+    async with application(environment(tmp_path), make_workspace(tmp_path)) as (app, pilot):
+        app.theme = name
+        await pilot.pause()
+        bar = app.screen.query_one(PlacesBar)
+        ground = app.screen.styles.background
+        text, label = (
+            contrast(Color.from_rich_color(style.color), ground)
+            for style in (bar.rich_style, bar.get_component_rich_style("line--quiet"))
+        )
+        assert label >= 3
+        assert label < text or name == "pairsmith-contrast"
+
+
+def contrast(one: Color, other: Color) -> float:
+    """Of two colours, as WCAG computes it."""
+
+    def light(colour: Color) -> float:
+        parts = [
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour.normalized
+        ]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    first, second = sorted((light(one), light(other)), reverse=True)
+    return (first + 0.05) / (second + 0.05)

@@ -40,7 +40,13 @@ class LlamaOptions:
     the same bytes again on the same build, file and settings. Costs the gain of batching."""
 
 
-_SETTINGS = {"n_parallel": "parallel", "n_threads": "threads", "n_ctx": "ctx", "gpu_layers": "gpu_layers"}
+_SETTINGS = {
+    "n_parallel": "parallel",
+    "n_threads": "threads",
+    "n_ctx": "ctx",
+    "gpu_layers": "gpu_layers",
+    "reproducible": "reproducible",
+}
 """Fields of the application's settings that are ours, and what they are called here."""
 
 

@@ -101,6 +101,13 @@ class SettingsScreen(ListPlace):
             Setting(
                 "rater", "rater", user.rater or "none", note="the name that blind ratings are stored under"
             ),
+            Setting(
+                "reproducible",
+                "llama.cpp",
+                "one at a time" if user.reproducible else "many at once",
+                True,
+                "one at a time: slower, but a replay gives the same bytes",
+            ),
         ]
         entries = setting_entries(settings, width)
         entries += [
@@ -147,7 +154,10 @@ class SettingsScreen(ListPlace):
         return found
 
     def action_turn(self, steps: int) -> None:
-        """Another theme."""
+        """Another theme, or the other way of working."""
+        if self.form.current == "reproducible":
+            begin(self, self._turned, group="save")
+            return
         if self.form.current != "theme":
             self.notify("enter changes this one")
             return
@@ -168,7 +178,7 @@ class SettingsScreen(ListPlace):
             self.app.push_screen(self._model_form(here))
         elif here == "base_url":
             self.app.push_screen(self._url_form())
-        elif here == "theme":
+        elif here in ("theme", "reproducible"):
             self.action_turn(1)
         elif here == "rater":
             self.app.push_screen(self._rater_form())
@@ -242,7 +252,13 @@ class SettingsScreen(ListPlace):
         except (PairsmithError, BackendError) as error:
             self.notify(str(error), severity="error")
 
-    async def _save(self, name: str, value: str | None) -> None:
+    async def _turned(self) -> None:
+        try:
+            await self._save("reproducible", None if self.user.reproducible else True)
+        except (PairsmithError, BackendError) as error:
+            self.notify(str(error), severity="error")
+
+    async def _save(self, name: str, value: str | bool | None) -> None:
         await asyncio.to_thread(lambda: save_user_settings(self.session.env, **{name: value}))
         await self._read()
         await self.session.read_makers()
