@@ -25,7 +25,7 @@ from .pulls import Pulls
 from .recent import note_opened
 from .session import JobLine, Session
 from .text import safe
-from .themes import DEFAULT, THEMES
+from .themes import DEFAULT, THEMES, with_dim_labels
 from .widgets.bars import PlacesBar, TopBar
 from .working import begin
 
@@ -122,6 +122,11 @@ class PairsmithApp(App[int]):
             self.session.opening = None
         await self.switch_mode(self._start)
         self._begin()
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Those of the theme."""
+        self.theme_variables = with_dim_labels(super().get_css_variables())
+        return self.theme_variables
 
     def _begin(self) -> None:
         if self._settings.problem:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from textual.color import Color
 from textual.theme import Theme
 
 DARK = Theme(
@@ -49,3 +52,16 @@ CONTRAST = Theme(
 )
 THEMES = (DARK, LIGHT, CONTRAST)
 DEFAULT = DARK.name
+_MUTED = "text-muted"
+_FADED = 0.38
+
+
+def with_dim_labels(variables: Mapping[str, str]) -> dict[str, str]:
+    """A theme's variables, labels in a colour between text and background.
+
+    Textual's "auto 60%" is a colour with transparency, and our lines are painted without: they would be the brightest.
+    """
+    if not variables.get(_MUTED, "").startswith("auto"):
+        return dict(variables)
+    text, ground = (Color.parse(variables[name]) for name in ("foreground", "background"))
+    return {**variables, _MUTED: text.blend(ground, _FADED, alpha=1.0).hex}
