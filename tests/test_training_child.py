@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,40 @@ def _run(*arguments: object, stdin: str = "", **keywords: Any) -> tuple[int, lis
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
+FORKS = """
+import json, os, sys
+import torch
+from pairsmith.training import __main__ as door
+for words in json.loads(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        os._exit(door.main(words))
+    print(json.dumps({"exit": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}), flush=True)
+"""
+"""A process for each command as well, but what all of them import is imported once."""
+
+
+def _run_each(*commands: Sequence[object], stdin: str = "") -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=300,
+        check=True,
+    )
+    events: list[dict[str, Any]] = []
+    for line in done.stdout.splitlines():
+        item = json.loads(line)
+        if "exit" in item:
+            yield item["exit"], events
+            events = []
+        else:
+            events.append(item)
+
+
 def _start(*arguments: object, **keywords: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         _command(*arguments),
@@ -60,10 +95,19 @@ def _wait_for(child: subprocess.Popen[str], name: str, step: int = 0) -> dict[st
     raise AssertionError(f"no event {name!r} came")
 
 
-def test_stdout_is_versioned_json_and_the_same_as_the_kept_events(tmp_path: Path) -> None:
-    folder = run_folder(tmp_path / "run", epochs=1)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """A run's folder, and what the child said. Nobody changes it."""
+    folder = run_folder(tmp_path_factory.mktemp("trained") / "run", epochs=1)
     code, events = _run("train", folder)
     assert code == 0
+    return folder, events
+
+
+def test_stdout_is_versioned_json_and_the_same_as_the_kept_events(
+    trained: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    folder, events = trained
     assert events[0]["event"] == "started"
     assert events[-1]["event"] == "done"
     assert {item["v"] for item in events} == {1}
@@ -300,9 +344,8 @@ def test_a_memory_limit_ends_in_an_oom_error_and_the_parent_lives(tmp_path: Path
     assert events[-1]["kind"] == "oom"
 
 
-def test_chat_answers_line_by_line(tmp_path: Path) -> None:
-    folder = run_folder(tmp_path / "run", epochs=1)
-    assert _run("train", folder)[0] == 0
+def test_chat_answers_line_by_line(trained: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, _ = trained
     requests = [
         '{"instruction": "Last of: red blue gold", "max_new_tokens": 5}',
         "nonsense",
@@ -337,27 +380,29 @@ def test_show_batch_shows_prompt_ids_targets_and_masks(tmp_path: Path) -> None:
     assert sum(row["mask"]) == row["labels"]
 
 
-def test_generate_export_inspect_report_and_interval(tmp_path: Path) -> None:
-    folder = run_folder(tmp_path / "run", epochs=1)
-    assert _run("train", folder)[0] == 0
-    code, events = _run("evaluate", folder, "--max-new-tokens", 8)
-    assert code == 0
-    assert sum(item["event"] == "response" for item in events) == 8
-    code, _ = _run("evaluate", folder, "--model", "base", "--max-new-tokens", 8)
-    assert code == 0
-    code, events = _run("report", folder)
-    assert code == 0
+def test_generate_export_inspect_report_and_interval(
+    tmp_path: Path, trained: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    model, written, exported = folder / "model", tmp_path / "o.jsonl", tmp_path / "m.gguf"
+    ran = list(
+        _run_each(
+            ("evaluate", folder, "--max-new-tokens", 8),
+            ("evaluate", folder, "--model", "base", "--max-new-tokens", 8),
+            ("report", folder),
+            ("generate", model, "--prompts", folder / "test.jsonl", "--to", written),
+            ("export", model, "--to", exported, "--format", "gguf-q8_0"),
+            ("inspect", exported),
+            ("interval",),
+            stdin='{"a": [1, 2, 3, 4], "b": [1, 1, 2, 2]}',
+        )
+    )
+    assert [code for code, _ in ran] == [0] * 7
+    said = [events for _, events in ran]
+    assert sum(item["event"] == "response" for item in said[0]) == 8
     assert "Tuned against base" in (folder / "report.md").read_text()
     assert (folder / "losses.svg").read_text().startswith("<svg")
-    model = folder / "model"
-    code, events = _run("generate", model, "--prompts", folder / "test.jsonl", "--to", tmp_path / "o.jsonl")
-    assert code == 0
-    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 8
-    code, events = _run("export", model, "--to", tmp_path / "m.gguf", "--format", "gguf-q8_0")
-    assert code == 0
-    code, events = _run("inspect", tmp_path / "m.gguf")
-    assert events[-1]["shape"]["layers"] == 2
-    code, events = _run("interval", stdin='{"a": [1, 2, 3, 4], "b": [1, 1, 2, 2]}')
-    assert code == 0
-    assert events[-1]["a"]["mean"] == 2.5
-    assert 0 < events[-1]["paired"]["p"] <= 1
+    assert len(written.read_text().splitlines()) == 8
+    assert said[5][-1]["shape"]["layers"] == 2
+    assert said[6][-1]["a"]["mean"] == 2.5
+    assert 0 < said[6][-1]["paired"]["p"] <= 1
