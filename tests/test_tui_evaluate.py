@@ -164,6 +164,16 @@ def test_y_asks_the_judge_again_only_where_it_failed(tmp_path: Path, trained: Wo
     asyncio.run(run())
 
 
+async def test_o_writes_the_run_that_is_looked_at_to_a_file(tmp_path: Path, trained: Workspace) -> None:
+    async with application(environment(tmp_path), trained, start="evaluate") as (app, pilot):
+        await until_shown(pilot, "not measured yet")
+        await pilot.press("o")
+        await until_shown(pilot, "Write a trained model to a file")
+        await until_shown(pilot, "‹ run 1: scratch:tiny trained")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, EvaluateScreen))
+
+
 def test_another_run_is_measured_beside_it(tmp_path: Path, trained: Workspace) -> None:
     home = Path(environment(tmp_path)["PAIRSMITH_HOME"])
     asyncio.run(train(trained, home, tiny(sample_tokens=0, seed=7)))
@@ -207,12 +217,15 @@ FOOTER = {
     "chat": "No model is trained yet: 6 trains one",
     "judge": "Which model scores the pairs?",
     "stop": "Nothing runs",
+    "export": "no model is trained yet",
 }
 
 
 @pytest.mark.parametrize("label", FOOTER)
 async def test_every_key_of_the_footer_does_what_it_says(tmp_path: Path, label: str) -> None:
-    async with application(environment(tmp_path), colour_workspace(tmp_path, 5), start="evaluate") as (
+    async with application(
+        environment(tmp_path), colour_workspace(tmp_path, 5), size=WIDE, start="evaluate"
+    ) as (
         app,
         pilot,
     ):

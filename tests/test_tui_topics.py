@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
-from pairsmith.pairs.store.topics import list_topics
+from pairsmith.pairs.store.runs import RunTopic
+from pairsmith.pairs.store.topics import Topic, list_topics
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.tui.screens.topics import TopicsScreen
+from pairsmith.tui.screens.topics_rows import progress_of, shares_of, topic_entries
 
 from .brains import DefectiveLists
 from .generation import REWARD, make_workspace
@@ -148,3 +150,44 @@ async def test_the_generator_suggests_topics_and_generate_begins_from_here(tmp_p
             await pilot.press("g")
             await until_shown(pilot, "[4 Generate]")
             await until_shown(pilot, "✓ done")
+
+
+def test_while_a_run_is_under_way_the_bars_fill_and_a_dry_topic_says_so() -> None:
+    def topic(number: int, name: str, above: int | None = None) -> Topic:
+        depth = 0 if above is None else 1
+        return Topic(
+            number, f"{number}", above, name, depth, (name,), number, None, "human", pruned=False, pairs=5
+        )
+
+    topics = [topic(1, "Branching"), topic(2, "creating", 1), topic(3, "deleting", 1), topic(4, "Merging")]
+    run = [
+        RunTopic(2, "creating", "creating", 10, 12, False, 6, 0, 0, 0),
+        RunTopic(3, "deleting", "deleting", 10, 8, True, 8, 0, 0, 3),
+        RunTopic(4, "Merging", "Merging", 20, 20, False, 20, 0, 0, 0),
+    ]
+    entries = topic_entries(topics, shares_of(topics, 40), frozenset(), 80, progress_of(topics, run))
+    rows = ["".join(piece.text for piece in entry.rows[0]) for entry in entries]
+    assert [row.split()[-3:] for row in (rows[0], rows[1], rows[3])] == [
+        ["14", "of", "20"], ["6", "of", "12"], ["20", "of", "20"],
+    ]  # fmt: skip
+    assert rows[2].endswith("8 of 8 dry")
+    assert rows[3].count("█") > rows[0].count("█") > 0
+    assert progress_of(topics, []) == {}
+
+
+async def test_the_bars_follow_the_run_of_now_and_go_back_to_the_plan_when_it_is_changed(
+    tmp_path: Path,
+) -> None:
+    async with NimServer(DefectiveLists(seed=1)) as server:
+        workspace = make_workspace(tmp_path, topics=["Branching", "Merging"])
+        workspace.write(lambda conn: write_plan(conn, RunPlan(6)))
+        async with application(environment(tmp_path, server), workspace, start="topics") as (_, pilot):
+            await until_shown(pilot, "Branching")
+            await pilot.press("g")
+            await until_shown(pilot, "[4 Generate]")
+            await pilot.press("3")
+            await until_shown(pilot, "3 of 3", 60)
+            await pilot.press("n")
+            await until_shown(pilot, "How many pairs")
+            await pilot.press("enter")
+            await until_shown(pilot, "3 there")

@@ -53,6 +53,8 @@ class EvaluateScreen(JobPlace):
                 tooltip="Ask the judge again where it failed; what it answered is not asked again"),
         Binding("J", "judge", "judge", id="evaluate.judge", tooltip="Choose who judges"),
         Binding("P", "stop", "stop", id="evaluate.stop", tooltip="Stop: what was measured and judged is kept"),
+        Binding("o", "export", "export", id="evaluate.export",
+                tooltip="Write this model to a file, and use it"),
         Binding("j,down", "move(1)", "next", show=False, id="evaluate.next", tooltip="The next answer"),
         Binding("k,up", "move(-1)", "previous", show=False, id="evaluate.previous", tooltip="The answer before"),
     ]  # fmt: skip
@@ -295,6 +297,18 @@ class EvaluateScreen(JobPlace):
         finally:
             self._rating = False
         self.paint()
+
+    def action_export(self) -> None:
+        """Write the model to a file."""
+        begin(self, self._export, group="export")
+
+    async def _export(self) -> None:
+        from .tuned import tuned_form
+
+        try:
+            self.app.push_screen(await tuned_form(self.application, first=self.chosen))
+        except (PairsmithError, BackendError) as error:
+            self.notify(str(error), severity="warning")
 
     def action_chat(self) -> None:
         """Talk to the model."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 from textual.widget import Widget
@@ -13,6 +14,7 @@ from pairsmith.backends.errors import BackendError
 from pairsmith.pairs.errors import PairsmithError
 from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
 from pairsmith.pairs.store.driver import sqlite3
+from pairsmith.pairs.store.runs import RunTopic
 from pairsmith.pairs.store.topics import (
     Topic,
     add_topic,
@@ -35,6 +37,7 @@ from .topics_rows import (
     head_rows,
     moved_share,
     price_rows,
+    progress_of,
     shares_of,
     step_of,
     topic_entries,
@@ -43,6 +46,10 @@ from .topics_rows import (
 from .topics_suggest import suggest_form, usual_quota
 from .undoing import UndoesActs
 
+if TYPE_CHECKING:
+    from ..jobs import JobState
+
+PAINT_S = 0.5
 KEEP_AFTER_S = 0.4
 """How long the arrows rest before the shares they made are kept, as one act."""
 
@@ -93,6 +100,8 @@ class TopicsScreen(UndoesActs):
         self._domain = ""
         self._way: Way | None = None
         self._asking = False
+        self._put_away: JobState | None = None
+        self._painted = -1
 
     def body(self) -> Iterable[Widget]:
         """Domain and numbers; the tree; the price."""
@@ -111,6 +120,33 @@ class TopicsScreen(UndoesActs):
         """What is on the screen, for tests."""
         head, price = (plain(self.query_one(name, Lines).rows) for name in ("#head", "#price"))
         return "\n".join([head, self.list.text, price])
+
+    def on_mount(self) -> None:
+        """While a run is under way its bars fill."""
+        self.set_interval(PAINT_S, self._tick)
+
+    def _tick(self) -> None:
+        state = self.application.jobs.state
+        if (
+            self.is_current
+            and state is not None
+            and state.kind == "generate"
+            and state.version != self._painted
+        ):
+            self._painted = state.version
+            if state.over:
+                begin(self, self.read, group="read")
+            else:
+                self.paint()
+
+    @property
+    def _under_way(self) -> Sequence[RunTopic]:
+        """The topics of the run of now, and of the last one until something is changed for the next."""
+        jobs = self.application.jobs
+        state = jobs.state
+        if state is None or state.kind != "generate" or (state is self._put_away and not jobs.running):
+            return ()
+        return state.topics
 
     def on_screen_resume(self) -> None:
         """Others may have changed the tree."""
@@ -163,7 +199,9 @@ class TopicsScreen(UndoesActs):
         planned = self.shares.planned if self.topics else self.plan.pairs
         head.show_rows(head_rows(self._domain, self._asked, planned, self._way, self.plan, width))
         if self.topics:
-            self.list.show_entries(topic_entries(self.topics, self.shares, self._folded, width))
+            # Shares that are being changed are those of the next run.
+            progress = progress_of(self.topics, self._under_way) if self._pending is None else {}
+            self.list.show_entries(topic_entries(self.topics, self.shares, self._folded, width, progress))
         else:
             self.list.show_entries(empty_entries())
         price.show_rows(price_rows(self._price, self.plan.limits, width))
@@ -336,6 +374,7 @@ class TopicsScreen(UndoesActs):
         """Write, say what does not work, read again. Raises PairsmithError after saying it."""
         workspace = self.session.workspace
         assert workspace is not None
+        self._put_away = self.application.jobs.state
         try:
             await workspace.awrite(work)
         except PairsmithError as error:

@@ -9,6 +9,7 @@ from pairsmith.pairs.limits import Limits
 from pairsmith.pairs.quota import share
 from pairsmith.pairs.run_plan import RunPlan
 from pairsmith.pairs.store.driver import sqlite3
+from pairsmith.pairs.store.runs import RunTopic
 from pairsmith.pairs.store.topics import Topic
 
 from ..text import fill, line
@@ -31,6 +32,15 @@ class Shares:
     def planned(self) -> int:
         """All of them."""
         return sum(self.leaves.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Of a run in one topic: kept pairs, how many it shall be, and whether the topic gives nothing new any more."""
+
+    kept: int = 0
+    quota: int = 0
+    dry: bool = False
 
 
 def shares_of(topics: Sequence[Topic], asked: int) -> Shares:
@@ -60,8 +70,32 @@ def step_of(share_now: int) -> int:
     return 1 if share_now < 20 else 5 if share_now < 100 else 10 if share_now < 1000 else 100
 
 
-def topic_entries(topics: Sequence[Topic], shares: Shares, folded: frozenset[int], width: int) -> list[Entry]:
-    """One line for each topic that is not folded away."""
+def progress_of(topics: Sequence[Topic], run: Sequence[RunTopic]) -> dict[int, Progress]:
+    """How far a run is in each of these topics, parents with what is below them; empty where there is no run."""
+    own = {one.topic_id: one for one in run}
+    found = {topic.id: Progress() for topic in topics}
+    above = {topic.id: topic.parent_id for topic in topics}
+    for topic in topics:
+        one = own.get(topic.id)
+        if one is None:
+            continue
+        at: int | None = topic.id
+        while at is not None:
+            before = found[at]
+            dry = one.exhausted and at == topic.id
+            found[at] = Progress(before.kept + one.kept, before.quota + one.quota, dry)
+            at = above.get(at)
+    return found if own else {}
+
+
+def topic_entries(
+    topics: Sequence[Topic],
+    shares: Shares,
+    folded: frozenset[int],
+    width: int,
+    progress: Mapping[int, Progress] | None = None,
+) -> list[Entry]:
+    """One line for each topic that is not folded away; where a run is under way (`progress`), how far it is in each."""
     parents = {topic.parent_id for topic in topics}
     most = max([*shares.leaves.values(), *shares.sums.values()], default=1)
     hidden: set[int] = set()
@@ -76,8 +110,14 @@ def topic_entries(topics: Sequence[Topic], shares: Shares, folded: frozenset[int
         mark = "  " if leaf else "▸ " if topic.id in folded else "▾ "
         number = shares.leaves.get(topic.id, 0) if leaf else shares.sums.get(topic.id, 0)
         there = f"{topic.pairs:,} there" if topic.pairs else ""
-        room = width - name - 9 - 12
-        meter = bar(number, most, max(5, room)) if topic.depth == 0 and room >= 6 else ""
+        done, full = number, most
+        if progress:
+            now = progress.get(topic.id, Progress())
+            done, full, number = now.kept, max(1, now.quota), now.quota
+            there = f"{now.kept:,} of {now.quota:,}{' dry' if now.dry else ''}"
+        end = 20 if progress else 12
+        room = width - name - 9 - end
+        meter = bar(done, full, max(5, room)) if topic.depth == 0 and room >= 6 else ""
         found.append(
             Entry(
                 str(topic.id),
@@ -86,7 +126,7 @@ def topic_entries(topics: Sequence[Topic], shares: Shares, folded: frozenset[int
                         Piece(fill(f"{'  ' * topic.depth}{mark}{line(topic.name, name)}", name)),
                         Piece(f"{number:>8,} "),
                         Piece(fill(meter, max(0, room)), "accent"),
-                        Piece(f"{there:>12}", "quiet"),
+                        Piece(f"{there:>{end}}", "quiet"),
                     ),
                 ),
             )

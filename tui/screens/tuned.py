@@ -29,8 +29,11 @@ FORMATS = (
 )
 
 
-async def tuned_form(app: PairsmithApp) -> FormScreen:
-    """Ask which run, to which file and in which form, and whether it shall write then. Raises PairsmithError."""
+async def tuned_form(app: PairsmithApp, *, first: int | None = None) -> FormScreen:
+    """Ask which run (`first`: that one stands there), to which file and in which form, and whether it shall write then.
+
+    Raises PairsmithError.
+    """
     workspace = app.session.workspace
     assert workspace is not None
     runs = [
@@ -54,7 +57,7 @@ async def tuned_form(app: PairsmithApp) -> FormScreen:
         return None
 
     fields: list[Text | Choice] = [
-        Choice("run", "which run", [(str(run.id), _said(run)) for run in runs[:20]]),
+        Choice("run", "which run", [(str(run.id), _said(run)) for run in runs[:20]], str(first or "")),
         Text("file", "file", "", f"empty: {stem}-run{runs[0].id}.gguf among the models of this machine"),
         Choice("format", "form", FORMATS),
         Choice("use", "then", (("yes", "it writes in this workspace"), ("no", "only the file"))),
