@@ -1,6 +1,6 @@
 # make run     install everything into .venv (once), then open Pairsmith, or without a terminal run its demonstration
 # make test    install what the tests need too, then format check, lint, type check and all tests
-# make bench   the benchmarks           make faults   the long loops of kills, full disks and hostile servers
+# make bench   the benchmarks           make faults   long loops: kills, full disks, hostile servers; new examples
 # make lint    the checks alone         make clean    remove .venv and everything built here
 
 PYTHON := $(or $(PYTHON),$(shell for python in .venv/bin/python python3 python3.13 python3.12 python3.11 python; do \
