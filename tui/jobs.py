@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from pairsmith.backends.errors import BackendError
-from pairsmith.backends.text import one_line
 from pairsmith.pairs.errors import PairsmithError
 
+from .job_state import JobKind, JobState
 from .session import JobLine, Session
 from .widgets.meters import duration
 
@@ -27,96 +24,14 @@ if TYPE_CHECKING:
     from pairsmith.pairs.control import Control
     from pairsmith.pairs.doors import DoorKind, Doors
     from pairsmith.pairs.events import Event
-    from pairsmith.pairs.ledger import Ledger
     from pairsmith.pairs.run_plan import RunPlan
-    from pairsmith.pairs.store.runs import RunTopic
     from pairsmith.pairs.store.workspace import Workspace
 
     from .app import PairsmithApp
     from .watch import Watch, Watched
 
-WINDOW_S = 60.0
 LEAVE_S = 10.0
 """How long quitting waits for calls in flight before it gives them up."""
-
-JobKind = Literal["generate", "judge", "train", "evaluate"]
-
-
-@dataclass(slots=True)
-class Told:
-    """A line that a job told: when (monotonic seconds), of which kind, what."""
-
-    at: float
-    kind: str
-    text: str
-
-
-@dataclass(slots=True)
-class JobState:
-    """All that is shown of a job. `version` grows with every change."""
-
-    kind: JobKind
-    watch: Watch | None = None
-    run_id: int | None = None
-    ledger: Ledger | None = None
-    topics: tuple[RunTopic, ...] = ()
-    doing: Mapping[str, int] = field(default_factory=dict)
-    yields: deque[float] = field(default_factory=lambda: deque(maxlen=60))
-    likeness: deque[float] = field(default_factory=lambda: deque(maxlen=60))
-    told: deque[Told] = field(default_factory=lambda: deque(maxlen=200))
-    judged: tuple[int, int | None] = (0, None)
-    judge_failed: int = 0
-    state: str = "starting"
-    """starting, running, paused, stopping; then done, paused, unfinished or failed."""
-    reason: str = ""
-    problem: str = ""
-    """What stopped it, where that was a failure: a sentence with what to do."""
-    over: bool = False
-    samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=600))
-    version: int = 0
-
-    def tell(self, kind: str, text: str) -> None:
-        """Add a line."""
-        self.told.append(Told(time.monotonic(), kind, one_line(text, 600)))
-        self.version += 1
-
-    def note_kept(self, kept: int) -> None:
-        """Remember how far it is, for the pace."""
-        now = time.monotonic()
-        if not self.samples or now - self.samples[-1][0] > 0.2:
-            self.samples.append((now, kept))
-        while len(self.samples) > 2 and now - self.samples[0][0] > WINDOW_S:
-            self.samples.popleft()
-
-    @property
-    def per_minute(self) -> float | None:
-        """Units a minute over the last one; None before there is anything to go by."""
-        if len(self.samples) < 2:
-            return None
-        (then, before), (now, kept) = self.samples[0], self.samples[-1]
-        return (kept - before) / (now - then) * 60 if kept > before and now > then else None
-
-    @property
-    def minutes_left(self) -> float | None:
-        """Minutes to the end at the present pace."""
-        if self.watch is not None:
-            return self.watch.minutes_left
-        pace = self.per_minute
-        done, total = self.progress
-        return (
-            (total - done) / pace
-            if pace and total is not None and done is not None and total > done
-            else None
-        )
-
-    @property
-    def progress(self) -> tuple[int | None, int | None]:
-        """Done, and of how many."""
-        if self.watch is not None:
-            return self.watch.progress
-        if self.kind == "judge":
-            return self.judged
-        return (self.ledger.kept, self.ledger.asked) if self.ledger is not None else (None, None)
 
 
 class Jobs:
@@ -220,9 +135,9 @@ class Jobs:
             state.state = "unfinished"
             state.reason = "interrupted"
         except (PairsmithError, BackendError) as error:
-            self._failed(state, error)
+            state.fail(error)
         except Exception as error:  # a bug in a job must not take the application along
-            self._failed(state, error)
+            state.fail(error)
         finally:
             state.over = True
             state.version += 1
@@ -230,14 +145,6 @@ class Jobs:
             with contextlib.suppress(Exception):
                 self._app.show_job(None)
                 self._app.tell_news(state.watch.place if state.watch is not None else "generate")
-
-    def _failed(self, state: JobState, error: BaseException) -> None:
-        state.state = "failed" if state.run_id is None else "unfinished"
-        text = one_line(str(error), 400) or type(error).__name__
-        if not isinstance(error, (PairsmithError, BackendError)):
-            text = f"internal error: {type(error).__name__}: {text}"
-        state.problem = text
-        state.tell("failed", text)
 
     async def _generate(self, plan: RunPlan) -> None:
         session = self._app.session
@@ -302,54 +209,17 @@ class Jobs:
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _consume(self, control: Control, events: AsyncIterator[Event]) -> None:
+        from pairsmith.pairs.events import PairKept
+
         self._control = control
         state = self.state
         assert state is not None
         state.state = "running"
         async with contextlib.aclosing(events) as coming:  # type: ignore[type-var]
             async for event in coming:
-                self._take(state, event)
-                state.version += 1
-
-    def _take(self, state: JobState, event: Event) -> None:
-        from pairsmith.pairs.events import Ended, Judged, Notice, PairKept, Progress, Started
-
-        if state.watch is not None:
-            state.watch.take(event)
-            state.run_id = getattr(event, "run_id", state.run_id)
-        if isinstance(event, Started):
-            state.run_id, state.ledger, state.topics = event.run_id, event.ledger, event.topics
-            state.note_kept(event.ledger.kept)
-            if event.continued:
-                state.tell(
-                    "started", f"run {event.run_id} goes on: {event.ledger.kept:,} of {event.ledger.asked:,}"
-                )
-        elif isinstance(event, Progress):
-            state.ledger, state.topics, state.doing = event.ledger, event.topics, event.doing
-            state.note_kept(event.ledger.kept)
-            if event.recent_yield is not None and (
-                not state.yields or state.yields[-1] != event.recent_yield
-            ):
-                state.yields.append(event.recent_yield)
-            nearest = event.diversity.nearest if event.diversity is not None else None
-            if nearest is not None and (not state.likeness or state.likeness[-1] != nearest):
-                state.likeness.append(nearest)
-        elif isinstance(event, PairKept):
-            return
-        elif isinstance(event, Judged):
-            state.judged = (event.done, event.total)
-            state.judge_failed += event.reason is not None
-            state.note_kept(event.done)
-        elif isinstance(event, Notice):
-            if event.kind != "demonstration":  # Generate says it above everything else, with its own keys
-                state.tell(event.kind, event.text)
-        elif isinstance(event, Ended):
-            state.run_id, state.state, state.reason = event.run_id, event.state, event.reason
-            state.ledger = event.ledger or state.ledger
-            state.doing = {}
-            if event.error is not None:
-                self._failed(state, event.error)
-        self._show_line()
+                state.take(event)
+                if not isinstance(event, PairKept):
+                    self._show_line()
 
     def _show_line(self) -> None:
         state = self.state

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pairsmith.pairs.store.runs import RunTopic
     from pairsmith.pairs.store.workspace import Workspace
 
-    from ..jobs import Jobs, JobState
+    from ..job_state import JobState
+    from ..jobs import Jobs
 
 NEWEST = 40
 TOLD = 8

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from .base import PlaceScreen
 
 if TYPE_CHECKING:
-    from ..jobs import JobKind, JobState
+    from ..job_state import JobKind, JobState
 
 PAINT_S = 0.25
 

@@ -41,7 +41,7 @@ from .train_watch import RunView, TrainWatch, curves_of, view_of_run, view_of_wa
 if TYPE_CHECKING:
     from pairsmith.pairs.train_job import TrainJob
 
-    from ..jobs import JobState
+    from ..job_state import JobState
 
 _UNTIL_LAID_OUT_S = 0.05
 _OPEN = ("running", "paused", "unfinished")
