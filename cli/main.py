@@ -163,8 +163,8 @@ def _application(workspace: str | None) -> int:
     from .errors import reported
 
     with reported(), stopping.left_to_others():
-        app = importlib.import_module("pairsmith.tui.app")
-        return int(app.main(workspace) or 0)
+        start = importlib.import_module("pairsmith.tui.start")
+        return int(start.main(workspace) or 0)
 
 
 def _from_the_shell(why: str, workspace: str | None) -> int:

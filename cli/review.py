@@ -25,5 +25,5 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         raise Failed("the reviewer is a screen: --json means nothing to it", 2, kind="usage")
     with stopping.left_to_others():
-        app = importlib.import_module("pairsmith.tui.app")
-        return int(app.main(str(arguments.workspace), start="review"))
+        start = importlib.import_module("pairsmith.tui.start")
+        return int(start.main(str(arguments.workspace), start="review"))

@@ -211,7 +211,7 @@ def test_nothing_heavy_is_loaded_when_the_first_pair_is_painted(tmp_path: Path) 
 import asyncio, sys
 from pathlib import Path
 from pairsmith.cli.main import COMMANDS
-from pairsmith.tui import app as application
+from pairsmith.tui import start
 from pairsmith.tui.app import PairsmithApp
 class Probe(PairsmithApp):
     async def _watch(self):
@@ -221,8 +221,8 @@ class Probe(PairsmithApp):
         self.exit(0)
     async def on_mount(self):
         self.run_worker(self._watch())
-application.PairsmithApp = Probe
-sys.exit(application.run(Path(sys.argv[1]), start="review"))
+start.PairsmithApp = Probe
+sys.exit(start.run(Path(sys.argv[1]), start="review"))
 """
     report = tmp_path / "report"
     command = [sys.executable, "-P", "-c", code, str(tmp_path / "w.pairsmith"), str(report)]

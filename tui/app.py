@@ -1,4 +1,4 @@
-"""The application: places by number keys, themes, help, palette; and how it starts and ends.
+"""The application: places by number keys, themes, help, palette; and how it ends.
 
 Nothing heavy is imported here or by the first screen: the first frame comes before any of it.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
-from pairsmith.pairs.errors import PairsmithError, UsageError
+from pairsmith.pairs.errors import PairsmithError
 
 from .jobs import Jobs
 from .keymap import AppSettings, read_app_settings
@@ -288,33 +287,9 @@ class PairsmithApp(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: everything that the present place can do, every place, and what Textual offers."""
-        seen: set[tuple[str, str]] = set()
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            what = binding.description, binding.tooltip
-            if active.node is screen and binding.description and binding.action and what not in seen:
-                seen.add(what)
-                action = binding.action
-                yield SystemCommand(
-                    safe(binding.description, 60).capitalize(),
-                    safe(binding.tooltip or f"key {self.get_key_display(binding)}", 200),
-                    lambda action=action: self.call_later(self.run_action, action, screen),
-                )
-        for place in PLACES:
-            yield SystemCommand(
-                f"Go to {place.name}",
-                f"key {place.key}",
-                lambda name=place.id: self.call_later(self.action_place, name),
-            )
-        for command in super().get_system_commands(screen):
-            if command.title not in ("Keys", "Screenshot", "Maximize", "Minimize"):
-                yield command
-        yield SystemCommand(
-            "Guided tour",
-            "Eight steps, from fifty pairs to a model of your own",
-            lambda: self.call_later(self.action_tour),
-        )
-        yield SystemCommand("Keys", "Every key of this place", lambda: self.call_later(self.action_keys))
+        from .palette import commands_of
+
+        return commands_of(self, screen, super().get_system_commands(screen))
 
     def notify(
         self,
@@ -363,45 +338,3 @@ class PairsmithApp(App[int]):
         if name != self._kept_theme:
             self._kept_theme = name
             begin(self, keep, group="theme")
-
-
-def run(workspace_path: Path | None, *, start: str = "home", env: Mapping[str, str] | None = None) -> int:
-    """Open the application, on a workspace or on none; returns the exit code.
-
-    A file that is no workspace is refused before the screen is taken; all of it is opened behind the first frame.
-    Raises PairsmithError.
-    """
-    if workspace_path is None and place_named("home") is None:
-        raise UsageError(
-            "name a workspace", "Make one: pairsmith new my.pairsmith --domain 'what it is about'"
-        )
-    session = Session(dict(os.environ if env is None else env), opening=workspace_path)
-    if workspace_path is not None:
-        check_looks(workspace_path)
-    app = PairsmithApp(session, start=start if workspace_path is not None else "home")
-    try:
-        code = app.run() or 0
-        if app.failure is not None:
-            raise app.failure
-        return code
-    finally:
-        if session.workspace is not None:
-            session.workspace.close()
-
-
-def check_looks(path: Path) -> None:
-    """Refuse what cannot be a workspace by its first bytes, before the screen is taken. Raises PairsmithError."""
-    try:
-        with path.open("rb") as file:
-            looks_right = file.read(16) == b"SQLite format 3\x00"
-    except OSError:
-        looks_right = False
-    if not looks_right:
-        from pairsmith.pairs.store.file_probe import check_file
-
-        check_file(path)
-
-
-def main(workspace: str | None = None, start: str = "home") -> int:
-    """`run` for the command line."""
-    return run(None if workspace is None else Path(workspace).expanduser(), start=start)

@@ -18,6 +18,8 @@ from ..widgets.scores import age
 from .review_base import ReviewBase
 
 if TYPE_CHECKING:
+    from pairsmith.pairs.store.review_rows import ReviewRow
+
     from .edit_pair import Texts
 
 _DIFFED = 20_000
@@ -64,12 +66,8 @@ class Versions(ReviewBase):
     async def _edit(self) -> None:
         from .edit_pair import EditScreen
 
-        row = self.current
+        row = self._to_edit()
         if row is None:
-            self.say_plain("There is no pair here to edit")
-            return
-        if self.workspace.readonly:
-            self.complain("this workspace is open for reading only")
             return
         texts = await self._texts(row.id)
         if not texts.small:
@@ -81,6 +79,16 @@ class Versions(ReviewBase):
                 self.start(self._save_edit(row.id, typed))
 
         self.app.push_screen(EditScreen(row.id, texts), edited)
+
+    def _to_edit(self) -> ReviewRow | None:
+        """The pair on the screen where it may be edited; else says why not."""
+        row = self.current
+        if row is None:
+            self.say_plain("There is no pair here to edit")
+        elif self.workspace.readonly:
+            self.complain("this workspace is open for reading only")
+            return None
+        return row
 
     async def _texts(self, pair_id: int) -> Texts:
         from .edit_pair import Texts
@@ -122,12 +130,8 @@ class Versions(ReviewBase):
     async def _external(self) -> None:
         from .external_editor import edit_outside
 
-        row = self.current
+        row = self._to_edit()
         if row is None:
-            self.say_plain("There is no pair here to edit")
-            return
-        if self.workspace.readonly:
-            self.complain("this workspace is open for reading only")
             return
         before = await self._texts(row.id)
         after = await edit_outside(self.app, before, self.session.env)
