@@ -181,6 +181,21 @@ async def test_f2_talks_to_the_base_and_random_weights_are_refused(place: Path) 
         await until(pilot, lambda: isinstance(app.screen, ChatScreen))
         await pilot.press("f2")
         await until_shown(pilot, "started from random weights: there is nobody to talk to")
+        # What to do about it is longer than the line of the state: it stands in full above.
+        await until_shown(pilot, "the next question loads the model again")
+
+
+async def test_an_answer_of_nothing_is_said_to_be_empty(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(self: ChildPartner, text: str) -> Any:
+        yield "\n"
+        yield Answer("\n", 1, "stop", 1.0)
+
+    async with application(environment(place), opened(place), start="evaluate") as (_, pilot):
+        await talking(pilot)
+        monkeypatch.setattr(ChildPartner, "reply", silent)
+        await type_text(pilot, "hello")
+        await pilot.press("enter")
+        await until_shown(pilot, "(the answer is empty)")
 
 
 async def test_hostile_words_of_a_model_do_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding
 from textual.widget import Widget
@@ -236,11 +237,21 @@ class ChatScreen(LeavesOnce, PlaceScreen):
         rows: list[Row] = []
         for turn in self.turns:
             rows += [(Piece(" ▎", "accent"), Piece(part, "strong")) for part in wrap(turn.asked, width - 4)]
-            rows += [(Piece(f"  {part}"),) for part in wrap(turn.said.strip("\n"), width - 4) if turn.said]
+            said = turn.said.strip("\n")
+            rows += [(Piece(f"  {part}"),) for part in wrap(said, width - 4) if said]
+            if turn.end and not turn.failed and not said.strip():
+                rows.append((Piece("  (the answer is empty)", "quiet"),))
             if turn.end:
                 style = "bad" if turn.failed else "quiet"
                 rows += [(Piece(f"  {part}", style),) for part in wrap(turn.end, width - 4)]
             rows.append(())
+        status = self._status
+        if (
+            status.style == "bad"
+            and cell_len(status.text) > width - 2
+            and not (self.turns and self.turns[-1].failed)
+        ):
+            rows += [(Piece(f"  {part}", "bad"),) for part in wrap(status.text.strip(), width - 4)] + [()]
         return rows[:-1]
 
     # ---- what is done --------------------------------------------------------------------------------------
