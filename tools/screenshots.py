@@ -1,16 +1,18 @@
 """Pictures of every place for the documentation, taken from the real application.
 
-    python tools/screenshots.py [WORKSPACE] [--size 100x30] [--to docs/screens]
+    python tools/screenshots.py [WORKSPACE] [--size 100x30] [--to docs/screens] [--generate N]
 
 Without a workspace, the sample that ships is imported into one that is thrown away, a few pairs are decided, and a
-model of random weights is trained on them for some seconds. Of a workspace whose runs lie elsewhere (--home), blind
-rating, chat and curve are taken where a run was evaluated.
+model is trained on them for some seconds: the one that ships where it is here (it writes N pairs first), else one of
+random weights. Of a workspace whose runs lie elsewhere (--home), blind rating, chat and curve are taken where a run
+was evaluated.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -22,22 +24,45 @@ from textual.pilot import Pilot
 from pairsmith.backends.registry import Settings
 from pairsmith.pairs.evaluate_job import EvaluateJob
 from pairsmith.pairs.evaluate_options import EvaluateOptions
+from pairsmith.pairs.generating import GenerateJob, GenerateOptions
 from pairsmith.pairs.importing import import_file
+from pairsmith.pairs.instances import Instance
 from pairsmith.pairs.recipes import load_recipe
+from pairsmith.pairs.run_plan import RunPlan, read_method
+from pairsmith.pairs.store.meta import set_meta
+from pairsmith.pairs.store.seed_tasks import SeedTask, add_seed_tasks
 from pairsmith.pairs.store.topics import list_topics, set_quota
 from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.store.workspace import Workspace, create_workspace, open_workspace
 from pairsmith.pairs.train_job import TrainJob
-from pairsmith.pairs.training_settings import TrainSettings
+from pairsmith.pairs.training_settings import TrainSettings, usual_style
 from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.places import PLACES
 from pairsmith.tui.screens.blind import CompareScreen, GradeScreen
 from pairsmith.tui.screens.chat import ChatScreen
 from pairsmith.tui.screens.choose import ChooseScreen
-from pairsmith.tui.session import Session
+from pairsmith.tui.screens.train_form import has_embedded
+from pairsmith.tui.session import DEFAULT_GENERATOR, Session
 from pairsmith.tui.widgets.bars import KeyBar
 
 QUESTION = "How do I undo my last commit?"
+SEEDS = (
+    ("Show me which branch I am on.", "git branch --show-current"),
+    ("Name the newest commit v1.0.", "git tag v1.0"),
+    ("What did my last commit change?", "git show"),
+    ("Take main's newest commits into my branch.", "git merge main"),
+    ("Bring back a file that I deleted but did not commit.", "git restore <file>"),
+)
+BEHIND: dict[str, tuple[str, ...]] = {
+    "thresholds": ("5", "t"),
+    "near": ("5", "d"),
+    "method": ("4", "M"),
+    "seeds": ("4", "s"),
+    "tour": ("1", "ctrl+t"),
+    "get-model": ("2", "d"),
+    "keys": ("5", "question_mark"),
+}
+"""The keys that lead to what lies behind the places; escape leads back."""
 
 
 def sample_workspace(folder: Path) -> Workspace:
@@ -57,20 +82,50 @@ def sample_workspace(folder: Path) -> Workspace:
         decide(conn, [3, 7], "rejected", by="human")  # type: ignore[arg-type]
         for topic in list_topics(conn):  # type: ignore[arg-type]
             set_quota(conn, topic.id, 40)  # type: ignore[arg-type]
+        seeds = [SeedTask(asked, (Instance("", said),)) for asked, said in SEEDS]
+        add_seed_tasks(conn, seeds)  # type: ignore[arg-type]
 
     workspace.write(some_verdicts)
     return workspace
 
 
+async def generated(workspace: Workspace, home: Path, pairs: int) -> None:
+    """So many pairs of the model that ships, scored by it."""
+
+    def choose(conn: object) -> None:
+        for kind in ("generator", "judge"):
+            set_meta(conn, kind, DEFAULT_GENERATOR)  # type: ignore[arg-type]
+
+    workspace.write(choose)
+    plan = RunPlan(pairs).settings(workspace.read(read_method))
+    async for _ in GenerateJob(
+        workspace, plan, Settings(home=home, env=dict(os.environ)), GenerateOptions()
+    ).events():
+        pass
+
+
 async def small_model(workspace: Workspace, home: Path) -> None:
     """Train and measure a model of seconds; its answers are worth what they cost."""
     config = {"epochs": 20, "learning_rate": 0.003, "sample_tokens": 20}
+    base = "scratch:tiny"
+    if has_embedded():
+        base, config = "embedded", {**config, "epochs": 10, "learning_rate": 0.0003}
     settings = Settings(home=home)
-    training = TrainJob(workspace, settings, TrainSettings("scratch:tiny", config=config))
-    async for _ in training.events():
+    chosen = TrainSettings(base, config={**config, "prompt_style": usual_style(base)})
+    async for _ in TrainJob(workspace, settings, chosen).events():
         pass
     async for _ in EvaluateJob(workspace, settings, EvaluateOptions(max_new_tokens=40)).events():
         pass
+
+
+async def pictures_behind(pilot: Pilot[int], take: Callable[[str], None]) -> None:
+    """What lies behind a key of a place."""
+    for name, keys in BEHIND.items():
+        await pilot.press(*keys)
+        await pilot.pause(2.0)
+        take(name)
+        await pilot.press("escape")
+        await pilot.pause(0.5)
 
 
 async def model_pictures(app: PairsmithApp, pilot: Pilot[int], take: Callable[[str], None]) -> None:
@@ -128,6 +183,7 @@ async def take_pictures(
             for _ in range(20):
                 await pilot.pause(0.1)
             take(place.id)
+        await pictures_behind(pilot, take)
         await model_pictures(app, pilot, take)
         await app.action_quit()
     return pictures
@@ -142,6 +198,7 @@ def main() -> None:
     parser.add_argument("--size", default="100x30")
     parser.add_argument("--home", type=Path, help="where the runs of WORKSPACE lie (PAIRSMITH_HOME)")
     parser.add_argument("--to", type=Path, default=Path("docs/screens"))
+    parser.add_argument("--generate", type=int, default=0, metavar="N", help="pairs of the model that ships")
     arguments = parser.parse_args()
     columns, _, lines = arguments.size.partition("x")
     folder = Path(tempfile.mkdtemp())
@@ -155,6 +212,8 @@ def main() -> None:
         env = {"PAIRSMITH_HOME": str(home), "HOME": str(folder), "PATH": ""}
         with workspace:
             if arguments.workspace is None:
+                if arguments.generate:
+                    asyncio.run(generated(workspace, home, arguments.generate))
                 asyncio.run(small_model(workspace, home))
             taken = asyncio.run(take_pictures(workspace, env, arguments.to, (int(columns), int(lines))))
         print("\n".join(map(str, taken)))
