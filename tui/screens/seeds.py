@@ -38,7 +38,7 @@ SHOWN = 1000
 _Rows = list[Row]
 _EMPTY = (
     ("a  ", "write one by hand: an instruction, and an example of its answer"),
-    ("i  ", "import a file: the paper's seed_tasks.jsonl, or one instruction on each line"),
+    ("i  ", "import the paper's seed_tasks.jsonl, or one instruction on each line"),
     ("esc", "back"),
 )
 
