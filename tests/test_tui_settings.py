@@ -26,6 +26,7 @@ async def test_defaults_places_and_keys_are_shown(tmp_path: Path, size: tuple[in
     env = environment(tmp_path)
     async with application(env, make_workspace(tmp_path), size=size, start="settings") as (app, pilot):
         await until_shown(pilot, "settings.toml (none yet)")
+        assert "[9 Settings]" in screen_text(app).splitlines()[1]
         shown = screen_text(app)
         print(shown)
         for text in ("generator", "pairsmith-dark", "git.pairsmith"):

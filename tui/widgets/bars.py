@@ -71,11 +71,14 @@ class PlacesBar(Line):
         news = cast("PairsmithApp", self.app).session.news
         wide = width >= WIDE
         found: list[Piece] = []
+        # There is room for eight names; in the ninth place the two before it lose theirs.
+        last = not wide and self._here == "settings"
         for number, place in enumerate(PLACES):
-            if place.id == "settings" and not wide and len(PLACES) > 8:
+            if place.id == "settings" and not wide and not last and len(PLACES) > 8:
                 continue
             dot = (" •" if wide else "•") if place.id in news else ""
-            label = f"{place.key} {place.name}{dot}"
+            name = "" if last and place.key in "78" else f" {place.name}"
+            label = f"{place.key}{name}{dot}"
             gap = "  " if wide and number else " "
             if place.id == self._here:
                 found += [Piece(gap[1:] if number else ""), Piece(f"[{label}]", "here")]
