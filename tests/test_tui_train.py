@@ -237,7 +237,7 @@ FOOTER = {
     "change": "Which model is trained?",
     "pause": "Nothing runs: g trains, o goes on",
     "stop": "Nothing runs",
-    "cancel": "No training runs",
+    "cancel": "No training is under way",
     "go on": "There is no unfinished run",
     "view": "Nothing was trained here yet",
 }

@@ -47,7 +47,7 @@ from .topics_suggest import suggest_form, usual_quota
 from .undoing import UndoesActs
 
 if TYPE_CHECKING:
-    from ..jobs import JobState
+    from ..job_state import JobState
 
 PAINT_S = 0.5
 KEEP_AFTER_S = 0.4

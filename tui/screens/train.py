@@ -331,7 +331,7 @@ class TrainScreen(TrainLook):
         if self._training:
             begin(self, self._cancel, group="cancel")
         else:
-            self.notify("No training runs")
+            self.notify("No training is under way")
 
     async def _cancel(self) -> None:
         lines = ["It ends at once. What was saved last stays, and o goes on from there."]
