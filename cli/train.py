@@ -16,7 +16,7 @@ from pairsmith.pairs.store.runs import get_run
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.train_job import TrainJob, TrainOptions
 from pairsmith.pairs.training_preview import estimate, first_batch, first_batch_text
-from pairsmith.pairs.training_settings import FREE, TrainSettings, canonical_base, usual_style
+from pairsmith.pairs.training_settings import DEFAULTS, FREE, TrainSettings, canonical_base, usual_style
 
 from .environment import Environment, present_judge, read_environment
 from .jobs import exit_code, failure_of, run_job
@@ -31,18 +31,6 @@ pairsmith train git.pairsmith --base gpt2-small --epochs 2
 pairsmith train git.pairsmith --base scratch:tiny --epochs 20 --lr 0.003
 pairsmith train git.pairsmith --resume
 """
-_DEFAULTS: dict[str, Any] = {
-    "epochs": 2,
-    "batch_size": 8,
-    "learning_rate": 5e-5,
-    "weight_decay": 0.1,
-    "max_length": 1024,
-    "seed": 123,
-    "prompt_style": "alpaca",
-    "mask_instructions": False,
-    "lora_rank": 0,
-    "parity": False,
-}
 _OTHERS = (
     *(
         "accumulate",
@@ -87,9 +75,7 @@ def run(arguments: Namespace) -> int:
 
 def _settings(arguments: Namespace) -> tuple[TrainSettings | None, dict[str, Any]]:
     given = {
-        name: value
-        for name in (*_DEFAULTS, *_OTHERS)
-        if (value := getattr(arguments, name, None)) is not None
+        name: value for name in (*DEFAULTS, *_OTHERS) if (value := getattr(arguments, name, None)) is not None
     }
     free = {name: value for name, value in given.items() if name in FREE}
     if arguments.base is None:
@@ -114,7 +100,7 @@ def _settings(arguments: Namespace) -> tuple[TrainSettings | None, dict[str, Any
             "--parity has batches of 8", 2, advice="Leave --batch-size out, or --parity", kind="usage"
         )
     base = canonical_base(arguments.base)
-    usual = {**_DEFAULTS, "prompt_style": usual_style(base)}
+    usual = {**DEFAULTS, "prompt_style": usual_style(base)}
     config = {**usual, **{name: value for name, value in given.items() if name not in FREE}}
     verdict: VerdictChoice = arguments.verdict or "not-rejected"
     return TrainSettings(base, verdict, arguments.where, config, arguments.gpus), free

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 SIZES = ("gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl")
 SCRATCH = ("tiny", "small", "medium", "large", "xl")
 EMBEDDED = "embedded"
+DEFAULTS: Mapping[str, Any] = {
+    "epochs": 2,
+    "batch_size": 8,
+    "learning_rate": 5e-5,
+    "weight_decay": 0.1,
+    "max_length": 1024,
+    "seed": 123,
+    "prompt_style": "alpaca",
+    "mask_instructions": False,
+    "lora_rank": 0,
+    "parity": False,
+}
+"""What is meant where nobody chooses: all of them named, so that each front end goes on with a run of the other."""
 FREE = frozenset(
     [
         *("accumulate", "checkpoint_every", "checkpoint_minutes", "cuda_graph", "device"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairsmith.pairs.chosen_pairs import VerdictChoice
 from pairsmith.pairs.training_settings import (
+    DEFAULTS,
     EMBEDDED,
     SCRATCH,
     SIZES,
@@ -26,19 +27,6 @@ if TYPE_CHECKING:
     from pairsmith.pairs.store.runs import Run
     from pairsmith.pairs.training_child import ChildEvent
 
-DEFAULTS: dict[str, Any] = {
-    "epochs": 2,
-    "batch_size": 8,
-    "learning_rate": 5e-5,
-    "weight_decay": 0.1,
-    "max_length": 1024,
-    "seed": 123,
-    "prompt_style": "alpaca",
-    "mask_instructions": False,
-    "lora_rank": 0,
-    "parity": False,
-}
-"""Those of `pairsmith train`, all of them named, so that each front end goes on with a run of the other."""
 BASES = (*SIZES, EMBEDDED, *(f"scratch:{size}" for size in SCRATCH))
 ABOUT = {
     "gpt2-small": "124M parameters; downloaded once if it is not here",
@@ -85,7 +73,7 @@ def form_settings(
     chosen: TrainSettings, device: str, devices: Sequence[Mapping[str, Any]] | None
 ) -> list[Setting]:
     """The lines of the form."""
-    config = DEFAULTS | dict(chosen.config)
+    config = {**DEFAULTS, **chosen.config}
     rank = int(config["lora_rank"])
     base = chosen.base if chosen.base in BASES else tail_of(chosen.base)
     return [
@@ -151,14 +139,14 @@ def turned(chosen: TrainSettings, name: str, steps: int) -> TrainSettings | None
     if name not in TURNS:
         return None
     options = TURNS[name]
-    now = (DEFAULTS | dict(chosen.config))[name]
+    now = {**DEFAULTS, **chosen.config}[name]
     at = options.index(now) if now in options else 0
     return with_config(chosen, name, options[(at + steps) % len(options)])
 
 
 def with_base(chosen: TrainSettings, base: str) -> TrainSettings:
     """The settings with another base, in the style that is usual for it where the old one's usual style stood."""
-    style = str((DEFAULTS | dict(chosen.config))["prompt_style"])
+    style = str({**DEFAULTS, **chosen.config}["prompt_style"])
     changed = replace(chosen, base=base)
     if style != usual_style(chosen.base) or usual_style(base) == style:
         return changed
@@ -199,7 +187,7 @@ def value_of(chosen: TrainSettings, name: str) -> str:
         return chosen.base
     if name == "where":
         return chosen.where or ""
-    value = (DEFAULTS | dict(chosen.config))[name]
+    value = {**DEFAULTS, **chosen.config}[name]
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
