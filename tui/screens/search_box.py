@@ -32,7 +32,7 @@ class SearchScreen(Dialog[str | None]):
     SearchScreen Lines { height: 7; margin-top: 1; }
     """
     heading = "Find"
-    hint = 'words match by their beginning, "quoted words" as they stand   enter shows all   esc leaves'
+    hint = 'beginnings of words, or "quoted words"   enter shows all   esc leaves'
 
     def __init__(self, workspace: Workspace, text: str) -> None:
         super().__init__()
