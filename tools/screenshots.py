@@ -55,12 +55,10 @@ SEEDS = (
 )
 BEHIND: dict[str, tuple[str, ...]] = {
     "thresholds": ("5", "t"),
-    "near": ("5", "d"),
     "method": ("4", "M"),
     "seeds": ("4", "s"),
     "tour": ("1", "ctrl+t"),
     "get-model": ("2", "d"),
-    "keys": ("5", "question_mark"),
 }
 """The keys that lead to what lies behind the places; escape leads back."""
 

@@ -91,9 +91,7 @@ def _beside(answers: Sequence[str], width: int, room: int, top: int) -> tuple[li
         pane, deep = _pane(_answer(text, half), half, max(1, room - 1), top)
         panes.append([*pane, *[()] * (max(1, room - 1) - len(pane))])
         most = max(most, deep)
-    rows: list[Row] = [
-        (*_cells(_heading("← left", half), half), Piece(" │ ", "quiet"), *_heading("→ right", half))
-    ]
+    rows: list[Row] = [(*_heading("← left", half), Piece(" │ ", "quiet"), *_heading("→ right", half))]
     rows += [(*_cells(one, half), Piece(" │ ", "quiet"), *other) for one, other in zip(*panes, strict=True)]
     return rows, most
 
