@@ -154,7 +154,7 @@ class ChildPartner:
     async def start(self) -> ChildEvent:
         """Load the model; what the child says of it (device, prompt_style, base_is_random, parameters)."""
         await self.close()
-        self._child = TrainingChild(self._arguments)
+        self._child = TrainingChild(self._arguments, stand_back=False)
         self._lines = self._child.lines()
         async for event in self._lines:
             if event["event"] == "error":

@@ -22,6 +22,7 @@ _LONGEST_LINE = 64 * 2**20
 _GRACE_S = 5.0
 _TAIL_BYTES = 8192
 _MOST_ADVICE = 2000
+_NICE = 10
 _PASSED_ON = frozenset(
     [
         *("APPDATA", "HOME", "HOMEDRIVE", "HOMEPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOCALAPPDATA"),
@@ -64,10 +65,12 @@ class TrainingChild:
         token: str | None = None,
         given: str | None = None,
         processes: int = 1,
+        stand_back: bool = True,
     ) -> None:
         """`token`: the Hub's, where it may download. `given`: its whole standard input, instead of `write`.
 
-        `processes`: so many of them together under torchrun, one for each GPU.
+        `processes`: so many of them together under torchrun, one for each GPU. `stand_back`: whoever else wants the
+        processor comes first, above all whoever types (not where somebody waits for every word of the child).
         """
         self._launcher = ["-m", "pairsmith.training"]
         if processes > 1:
@@ -76,6 +79,7 @@ class TrainingChild:
         self._arguments = [str(argument) for argument in arguments]
         self._environment = _environment(token)
         self._given = given
+        self._stand_back = stand_back
         self._process: asyncio.subprocess.Process | None = None
         self._tail = b""
 
@@ -108,6 +112,8 @@ class TrainingChild:
             limit=_LONGEST_LINE,
             start_new_session=True,  # a Ctrl-C on the terminal is the parent's to pass on
         )
+        if self._stand_back:
+            stand_back(process.pid)
         assert process.stdout is not None
         listening = asyncio.create_task(self._collect_errors(process))
         giving = asyncio.create_task(self._give())
@@ -207,6 +213,17 @@ def failure_of(event: ChildEvent) -> TrainingFailed:
     return TrainingFailed(
         one_line(message, 500), visible(advice, _MOST_ADVICE), kind=str(event.get("kind", ""))
     )
+
+
+def stand_back(pid: int) -> None:
+    """Let every other process of this machine come before this one and its children, where the system can."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, pid, max(_NICE, os.getpriority(os.PRIO_PROCESS, pid)))
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
+    # Linux shares the processor among sessions first ("autogroup"): within one of its own, nice alone says nothing.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICE), encoding="ascii")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
