@@ -98,7 +98,7 @@ def main() -> int:
 
 def _generation(path: Path, quant: str, options: argparse.Namespace) -> list[str]:
     """Tokens per second of every way."""
-    few, many = (6, 16) if options.quick else (16, 64)
+    few, many = (6, 32) if options.quick else (16, 64)
     prompts = _prompts(path, many, 230, 32)
     base = [
         _child(f"high-level, {policy} threads", "complete", path, {"prompts": prompts[:few]}, policy)
