@@ -61,7 +61,8 @@ def _backend(name: str, known: Offered | None, width: int) -> Entry:
     said = wrap(known.finding.summary, room)[:2]
     rows: list[Row] = [(title, Piece(mark, style), Piece(said[0]))]
     rows += [(Piece(" " * 22), Piece(text)) for text in said[1:]]
-    advice = wrap(known.finding.advice, room)[:2] if known.finding.advice else []
+    said_advice = known.finding.advice.replace("Give --base-url", "o takes its address")
+    advice = wrap(said_advice, room)[:2] if said_advice else []
     rows += [(Piece(" " * 22), Piece(text, "quiet")) for text in advice]
     return Entry(f"backend:{name}", tuple(rows))
 
