@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import string
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pairsmith.pairs.store.runs import list_runs
 from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.training_settings import TrainSettings
+from pairsmith.tui.screens import train_look
 from pairsmith.tui.screens.train import TrainScreen
 from pairsmith.tui.screens.train_form import DEFAULTS
 from pairsmith.tui.widgets.bars import footer_bindings
@@ -99,6 +101,28 @@ async def test_what_the_settings_come_to_is_said_before_anything_is_spent(
         assert "14 steps" in screen_text(app)
         assert "cpu" in place(app).device_text
         assert "GB free" in place(app).form.text or "auto: the fastest of cpu" in place(app).form.text
+
+
+async def test_what_is_chosen_while_the_place_still_reads_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slow(conn: Any, kind: str) -> Any:
+        go_on.wait(60)
+        return list_runs(conn, kind)
+
+    monkeypatch.setattr(train_look, "list_runs", slow)
+    monkeypatch.setattr(
+        train_look, "start_settings", lambda run, **read: TrainSettings("gpt2-xl" if read else "gpt2-small")
+    )
+    async with application(environment(tmp_path), filled(tmp_path), start="train") as (app, pilot):
+        await until_shown(pilot, "gpt2-small")
+        await pilot.press("right")
+        await until_shown(pilot, "gpt2-medium")
+        go_on.set()
+        await until(pilot, lambda: place(app)._read)
+        assert place(app).chosen.base == "gpt2-medium"
 
 
 async def test_every_setting_can_be_changed_by_keys_and_nonsense_is_a_sentence(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class TrainLook(JobPlace):
         begin(self, self._read_stored, group="stored")
 
     async def _read_stored(self) -> None:
-        workspace = self.session.workspace
+        workspace, untouched = self.session.workspace, self.chosen
         if workspace is None:
             return
         try:
@@ -88,7 +88,8 @@ class TrainLook(JobPlace):
                 await self.session.read_makers()
             small = is_demonstration(self.session.generator) and bool(self.session.embedded)
             chosen = start_settings(first, small=small)
-            if chosen != self.chosen:
+            # What somebody chose while this was read stays.
+            if self.chosen is untouched and chosen != untouched:
                 self.chosen = chosen
                 self._look()
         self.paint()
