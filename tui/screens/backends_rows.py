@@ -61,10 +61,15 @@ def _backend(name: str, known: Offered | None, width: int) -> Entry:
     said = wrap(known.finding.summary, room)[:2]
     rows: list[Row] = [(title, Piece(mark, style), Piece(said[0]))]
     rows += [(Piece(" " * 22), Piece(text)) for text in said[1:]]
-    said_advice = known.finding.advice.replace("Give --base-url", "o takes its address")
+    said_advice = by_keys(known.finding.advice)
     advice = wrap(said_advice, room)[:2] if said_advice else []
     rows += [(Piece(" " * 22), Piece(text, "quiet")) for text in advice]
     return Entry(f"backend:{name}", tuple(rows))
+
+
+def by_keys(advice: str) -> str:
+    """Advice that `doctor` gives, too, with what to press in the application in it."""
+    return advice.replace("Give --base-url", "o takes its address").replace("Set NVIDIA", "K keeps it, or set NVIDIA")
 
 
 def _model(name: str, model: ModelInfo, generator: str, judge: str | None, width: int) -> Entry:

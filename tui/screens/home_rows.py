@@ -19,6 +19,7 @@ from ..text import cut, fill, line
 from ..widgets.line import Piece
 from ..widgets.meters import ago, size
 from ..widgets.pick_list import Entry, Row
+from .backends_rows import by_keys
 from .demonstration import note_rows, statement
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ def _machine(known: Known, width: int) -> list[Entry]:
             said = _wrapped(finding.summary, width - NAME - 1)[:2]
             rows = [(Piece(f"{mark} ", style), Piece(fill(name, NAME - 2)), Piece(said[0]))]
             rows += [(Piece(" " * NAME), Piece(part)) for part in said[1:]]
-            advice = _wrapped(finding.advice, width - NAME - 1)[:3] if finding.advice else []
+            advice = _wrapped(by_keys(finding.advice), width - NAME - 1)[:3] if finding.advice else []
             rows += [(Piece(" " * NAME), Piece(part, "quiet")) for part in advice]
         found.append(Entry(f"machine-{key}", tuple(rows), pickable=False))
     return found
