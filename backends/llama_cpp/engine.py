@@ -26,6 +26,8 @@ from .sizing import Plan
 
 _AHEAD = 64
 """Cells kept in mind for each running request when another is admitted."""
+_WORTH_FETCHING = 64
+"""Tokens for which a lane waits until another has finished its step."""
 
 
 class Engine:
@@ -126,15 +128,19 @@ class Engine:
         if not self.model.splittable or job.alone:
             return best, owner
         for lane in (self,) if self._asked is job else (self, *self.peers):
-            found = lane._nearest(job, best)
+            worth = WORTH_SHARING if lane is self else _WORTH_FETCHING
+            found = lane._nearest(job, best, worth)
             if found is None:
                 return None
-            if lane is self or found.length >= best.length + WORTH_SHARING:
+            if lane is self or found.length >= best.length + worth:
                 best, owner = found, lane
         return best, owner
 
-    def _nearest(self, job: Job, best: Match) -> Match | None:
-        """The longest beginning of the job in this lane, if longer than `best`; None: it is just being computed."""
+    def _nearest(self, job: Job, best: Match, worth: int) -> Match | None:
+        """The longest beginning of the job in this lane, if longer than `best`.
+
+        None where one that is `worth` tokens longer is just being computed.
+        """
         tokens = np.asarray(job.tokens, np.int32)
         most = len(tokens) - (0 if isinstance(job, Scoring) else 1)
         cached = self._cache.find(tokens)
@@ -142,7 +148,7 @@ class Engine:
             best = Match(cached.seq, min(cached.length, most), cached.entry)
         for other in self._running:
             shared = min(common(np.asarray(other.tokens, np.int32), tokens), most)
-            if shared < best.length + WORTH_SHARING:
+            if shared < best.length + worth:
                 continue
             if shared > other.computed + WORTH_SHARING:
                 return None
@@ -159,8 +165,8 @@ class Engine:
         try:
             while owner._decoding:
                 changed.wait()
-            match = owner._nearest(job, Match(NOWHERE, 0))
-            kept = owner._saved(match) if match is not None and match.length >= WORTH_SHARING else None
+            match = owner._nearest(job, Match(NOWHERE, 0), _WORTH_FETCHING)
+            kept = owner._saved(match) if match is not None and match.length >= _WORTH_FETCHING else None
         finally:
             owner._visitors -= 1
             changed.notify_all()
@@ -319,6 +325,7 @@ class Engine:
     def _end(self, job: Job, *, keep: bool) -> None:
         """Take a job out; its cells may stay as a cached tail."""
         self._line.leave(job)
+        self._line.changed.notify_all()
         if job in self._running:
             self._running.remove(job)
             self._held, self._refused = False, None

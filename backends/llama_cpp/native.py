@@ -188,7 +188,10 @@ class Context:
         size = lc.llama_state_seq_get_size(self.handle, seq)
         if not 0 < size <= LARGEST_COPY:
             return None
-        kept = (ctypes.c_uint8 * size)()
+        try:
+            kept = (ctypes.c_uint8 * size)()
+        except MemoryError:
+            return None
         return kept if lc.llama_state_seq_get_data(self.handle, kept, size, seq) == size else None
 
     def load(self, seq: int, kept: Any) -> bool:
