@@ -10,7 +10,8 @@ from pairsmith.pairs.rubrics import load_rubric
 from pairsmith.training.shapes import Shape
 from pairsmith.training.vocabulary import Vocabulary
 
-from .steps import Document, Draw, Share
+from .lessons import Document
+from .steps import Draw, Share
 
 
 @dataclass(frozen=True, slots=True)
