@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import unittest.mock
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +63,23 @@ def run(*words: object, env: Mapping[str, str] | None = None, cwd: Path | None =
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def run_here(*words: object, env: Mapping[str, str] | None = None) -> Ran:
+    """Run a command in this process with these variables: quicker by the start of an interpreter."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2)]
+    out, err = streams
+    with (
+        unittest.mock.patch.dict(os.environ, env or {}),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = main([str(word) for word in words])
+    said = []
+    for stream in streams:
+        stream.seek(0)
+        said.append(stream.read())
+    return Ran(code, *said)
 
 
 async def start(*words: object, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 
-from .command_line import Ran, git_rows, run, write_rows
+from .command_line import Ran, git_rows, run, run_here, write_rows
 from .servers.hub import TOKEN, Hub
 
 NASTY = [
@@ -53,8 +53,8 @@ def filled_before(folder: Path) -> Path:
 def push(
     workspace: Path, hub: Hub, *words: str, env: Mapping[str, str] | None = None, repo: str = "me/git"
 ) -> Ran:
-    """`pairsmith push`, as a child process."""
-    return run(
+    """`pairsmith push`; what talks to the Hub is a child process of its own."""
+    return run_here(
         "push", workspace, repo, *words, env=environment(hub, workspace.parent / "home") | dict(env or {})
     )
 

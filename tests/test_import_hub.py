@@ -17,7 +17,7 @@ from pairsmith.pairs.hub_layout import NoSuchPart, choose_files, is_safe
 from pairsmith.pairs.hub_names import HubSource, read_hub_source
 from pairsmith.pairs.store.workspace import open_workspace
 
-from .command_line import Ran, fingerprint, git_rows, run
+from .command_line import Ran, fingerprint, git_rows, run, run_here
 from .pushes import environment, no_token_in, texts
 from .servers.hub import TOKEN, Fault, Hub
 
@@ -38,7 +38,7 @@ def workspace(tmp_path: Path, template: bytes) -> Path:
 
 def take(workspace: Path, hub: Hub, source: str, *words: str, env: Mapping[str, str] | None = None) -> Ran:
     given = environment(hub, workspace.parent / "home") | dict(env or {})
-    return run("import", workspace, source, *words, env=given)
+    return run_here("import", workspace, source, *words, env=given)
 
 
 def jsonl(rows: list[dict[str, Any]]) -> bytes:

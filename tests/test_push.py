@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -341,7 +342,7 @@ async def test_a_tuned_model_is_pushed_with_card_safetensors_and_gguf(tmp_path: 
         await train(opened, home, tiny())
     workspace = tmp_path / "w.pairsmith"
     words = ("--model", "newest", "--licence", "mit", "--json")
-    done = push(workspace, hub, *words, repo="me/colours")
+    done = await asyncio.to_thread(push, workspace, hub, *words, repo="me/colours")
     assert done.code == 0, done
     repo = hub.repos["model", "me/colours"]
     assert repo.private
@@ -364,6 +365,6 @@ async def test_a_tuned_model_is_pushed_with_card_safetensors_and_gguf(tmp_path: 
 
     model = transformers.AutoModelForCausalLM.from_pretrained(clone)
     assert model.config.n_layer == 2
-    again = push(workspace, hub, *words, repo="me/colours")
+    again = await asyncio.to_thread(push, workspace, hub, *words, repo="me/colours")
     assert again.json["changed"] is False
     no_token_in(tmp_path, done.out, done.err)
