@@ -69,7 +69,9 @@ def _backend(name: str, known: Offered | None, width: int) -> Entry:
 
 def by_keys(advice: str) -> str:
     """Advice that `doctor` gives, too, with what to press in the application in it."""
-    return advice.replace("Give --base-url", "o takes its address").replace("Set NVIDIA", "K keeps it, or set NVIDIA")
+    return advice.replace("Give --base-url", "o takes its address").replace(
+        "Set NVIDIA", "K keeps it, or set NVIDIA"
+    )
 
 
 def _model(name: str, model: ModelInfo, generator: str, judge: str | None, width: int) -> Entry:
