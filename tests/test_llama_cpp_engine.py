@@ -6,6 +6,7 @@ import asyncio
 import random
 import subprocess
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from pairsmith.backends import errors
 from pairsmith.backends.llama_cpp.backend import LlamaCppBackend, open_llama_cpp
-from pairsmith.backends.protocol import Completion, Request
+from pairsmith.backends.protocol import Completion, Request, ScoreRequest
 from pairsmith.backends.registry import Settings
 
 from .tiny_gguf import make_tiny_gguf
@@ -189,6 +190,36 @@ async def test_a_preempted_answer_is_the_one_it_would_have_been(tmp_path: Path) 
     assert sum(a.details["preempted"] for a in answers) > 0
     same = sum(a.text == w.text for a, w in zip(answers, wanted, strict=True))
     assert same >= 4
+
+
+@pytest.mark.parametrize("lanes", ["2", "3"])
+async def test_scores_replays_texts_and_cancellations_all_end_in_lanes(lanes: str, tmp_path: Path) -> None:
+    path = make_tiny_gguf(tmp_path / "model.gguf", scale=0.2)
+    backend, rng = small(path, lanes=lanes, ctx=str(1024 * int(lanes)), parallel="7"), random.Random(lanes)
+    shared = [words(rng, 60) for _ in range(3)]
+
+    async def one() -> object:
+        text, kind = rng.choice(shared) + words(rng, rng.randint(1, 60)), rng.random()
+        request = Request(prompt=text, max_tokens=rng.randint(1, 40), temperature=0)
+        suffixes = tuple(f"q{n}:" for n in range(rng.randint(1, 5)))
+        call: Coroutine[Any, Any, object] = backend.complete(request)
+        if kind < 0.5:
+            call.close()
+            scored = ScoreRequest(suffixes, ("0", "1"), prompt=text)
+            call = backend.score(scored) if kind < 0.4 else backend.replay(request, "x")
+        task = asyncio.create_task(call)
+        if rng.random() < 0.3:
+            await asyncio.sleep(rng.random() * 0.2)
+            task.cancel()
+        return (await asyncio.gather(task, return_exceptions=True))[0]
+
+    try:
+        ended = await asyncio.gather(*[one() for _ in range(60)])
+    finally:
+        await backend.close()
+    failed = [e for e in ended if isinstance(e, BaseException)]
+    assert all(isinstance(e, asyncio.CancelledError) for e in failed), failed
+    assert len(failed) < len(ended) // 2
 
 
 def resident(pid: int) -> int:

@@ -2,6 +2,7 @@
 
 Figures behind the choices: a decode of many rows is bound by arithmetic on a CPU, so throughput is flat from 8
 (quantised, AVX2) or 16 (F16, or AVX-512, AMX, Arm) sequences on; a GPU is far from its limit there.
+Two threads on one batch wait for each other, so a few threads are split over two lanes (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -175,7 +176,11 @@ def _parallel(info: GgufInfo, machine: Machine, gpu: bool) -> int:
 
 
 def _threads(machine: Machine) -> int:
-    """Physical cores; of four or more, one is left to the interface."""
+    """Physical cores; of four or more, one is left to the interface.
+
+    Very small models, too: two threads on one batch cost 9 % more CPU time than one (5.8M parameters), but lanes of one
+    thread each do not, and are what runs where there is enough to do.
+    """
     if machine.cores >= 4:
         return machine.cores - 1
     return min(machine.cpus, 4)
