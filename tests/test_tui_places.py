@@ -45,7 +45,7 @@ FOOTER = {
     "home": {
         "open": "[4 Generate]|[5 Review]",
         "new": "A new workspace",
-        "open file": "a .pairsmith file; or JSON, JSONL, CSV, Parquet to import",
+        "open file": "a .pairsmith file, or JSON, JSONL, CSV, Parquet",
         "import": "Import pairs",
         "API key": "A key for NVIDIA NIM",
         "look again": "Looking again",

@@ -120,7 +120,7 @@ def open_form(app: PairsmithApp) -> FormScreen:
             begin(app, _import_anew, app, path.absolute())
         return None
 
-    fields = [Text("file", "file", "", "a .pairsmith file; or JSON, JSONL, CSV, Parquet to import")]
+    fields = [Text("file", "file", "", "a .pairsmith file, or JSON, JSONL, CSV, Parquet")]
     return FormScreen("Open", fields, do)
 
 

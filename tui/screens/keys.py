@@ -60,9 +60,8 @@ class KeysScreen(LeavesOnce, ModalScreen[None]):
 
 
 def keys_of(screen: Screen[object]) -> list[tuple[str, str]]:
-    """Keys and what they do, the screen's own first; several keys of one action stand together."""
+    """Keys and what they do, the screen's own first; several keys that do one thing stand together."""
     keys: dict[str, list[str]] = {}
-    said: dict[str, str] = {}
     ordered = sorted(screen.active_bindings.values(), key=lambda active: active.node is not screen)
     for active in ordered:
         binding = active.binding
@@ -70,6 +69,5 @@ def keys_of(screen: Screen[object]) -> list[tuple[str, str]]:
         if not sentence or binding.id is None or active.node not in (screen, screen.app):
             continue
         display = screen.app.get_key_display(binding)
-        keys.setdefault(binding.action, []).append(display)
-        said.setdefault(binding.action, sentence)
-    return [(" ".join(dict.fromkeys(keys[action])), said[action]) for action in keys]
+        keys.setdefault(sentence, []).append(display)
+    return [(" ".join(dict.fromkeys(shown)), sentence) for sentence, shown in keys.items()]
