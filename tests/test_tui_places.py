@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.command import CommandPalette
+from textual.css.query import NoMatches
 
 from pairsmith.pairs.run_plan import RunPlan, write_plan
 from pairsmith.pairs.store.pair_rows import NewPair, add_pair
@@ -324,3 +326,18 @@ async def test_help_and_palette_name_everything_once(tmp_path: Path, name: str) 
         assert sorted(keys) == sorted(set(keys))
         sentences = [sentence for _, sentence in app.screen._lines]
         assert len(sentences) == len(set(sentences))
+
+
+async def test_a_palette_that_fails_while_it_is_left_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, *arguments: object) -> None:
+        raise NoMatches("its list is gone")
+
+    monkeypatch.setattr(CommandPalette, "_refresh_command_list", broken)
+    async with application(environment(tmp_path)) as (app, pilot):
+        await pilot.press("ctrl+p", "g", "o")
+        await pilot.pause(0.2)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+        assert app._exception is None

@@ -285,6 +285,13 @@ class PairsmithApp(App[int]):
         lines.append((self.get_key_display(Binding("ctrl+p", "command_palette")), "Find any action by name"))
         self.push_screen(KeysScreen(place.name if place else "this screen", lines))
 
+    def action_command_palette(self) -> None:
+        """Find any action by name."""
+        from .palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: everything that the present place can do, every place, and what Textual offers."""
         from .palette import commands_of

@@ -6,13 +6,23 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from textual.app import SystemCommand
+from textual.command import CommandPalette
 from textual.screen import Screen
+from textual.worker import Worker
 
 from .places import PLACES
 from .text import safe
 
 if TYPE_CHECKING:
     from .app import PairsmithApp
+
+
+class Palette(CommandPalette):
+    """Textual's own; but where it is left while it still looks for commands, that does not end the application."""
+
+    def run_worker(self, *arguments: Any, **options: Any) -> Worker[Any]:
+        """As Textual's, without its exit on an error."""
+        return super().run_worker(*arguments, **{**options, "exit_on_error": False})
 
 
 def commands_of(
