@@ -65,11 +65,11 @@ MINIATURE = Making(
 
 
 SHARES: Mapping[str, Share] = {
-    "response": Share(2600, 0.40),
-    "instructions": Share(3500, 0.35),
-    "topics": Share(150, 0.03),
-    "judge": Share(1200, 0.25),
-    "judge json": Share(400, 0.07),
+    "response": Share(2600, 0.35),
+    "instructions": Share(3500, 0.30),
+    "topics": Share(150, 0.02),
+    "judge": Share(1200, 0.22),
+    "judge json": Share(400, 0.06),
     "other": Share(300, 0.05),
 }
 """A step of a second or so. Lists have the most tokens, since what people ask has more forms than what is answered."""
