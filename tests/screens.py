@@ -57,7 +57,7 @@ async def settle(pilot: Pilot[Any]) -> None:
             if isinstance(screen, ReviewScreen):
                 await screen.settled()
         for worker in list(app.workers):
-            if worker.name != "follow" and not worker.is_finished:
+            if worker.name != "follow" and worker.group != "look" and not worker.is_finished:
                 with contextlib.suppress(Exception):
                     await worker.wait()
     await pilot.pause()
