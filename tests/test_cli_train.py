@@ -141,12 +141,21 @@ def test_what_the_child_refuses_is_one_line_and_a_failed_run(
     assert ran.json["error"]["exit"] == 2
 
 
-async def test_an_interrupt_saves_and_resume_goes_on(place: Place) -> None:
-    words = ("--base", "scratch:tiny", "--epochs", "300", "--lr", "0.003", "--threads", "1")
-    process = await start("train", place.workspace, *words, env=place.env)
+async def told(process: asyncio.subprocess.Process, text: str) -> str:
+    """What a command said on standard error until it said this."""
     assert process.stderr is not None
-    while "step 0:" not in (await process.stderr.readline()).decode():
-        pass
+    said = ""
+    while text not in said:
+        line = (await process.stderr.readline()).decode()
+        assert line, f"it ended without {text!r}: {said}"
+        said += line
+    return said
+
+
+async def test_an_interrupt_saves_and_resume_goes_on(place: Place) -> None:
+    words = ("--base", "scratch:tiny", "--epochs", "3000", "--lr", "0.003", "--threads", "1")
+    process = await start("train", place.workspace, *words, env=place.env)
+    await told(process, "step 0:")
     busy = await asyncio.to_thread(run, "train", place.workspace, "--base", "scratch:tiny", env=place.env)
     busy.assert_one_line_error(75, f"pid {process.pid}")
     process.send_signal(signal.SIGINT)
@@ -154,10 +163,7 @@ async def test_an_interrupt_saves_and_resume_goes_on(place: Place) -> None:
     assert ran.code == 130, ran.err
     assert "--resume goes on" in ran.err
     process = await start("train", place.workspace, "--resume", "--threads", "1", env=place.env)
-    assert process.stderr is not None
-    lines = ""
-    while "steps of" not in lines:
-        lines += (await process.stderr.readline()).decode()
+    lines = await told(process, "steps of")
     assert "going on with training run" in lines
     assert ", from step " in lines
     process.kill()
@@ -165,11 +171,9 @@ async def test_an_interrupt_saves_and_resume_goes_on(place: Place) -> None:
 
 
 async def test_a_killed_command_takes_its_child_with_it(place: Place) -> None:
-    words = ("--base", "scratch:tiny", "--epochs", "300", "--threads", "1", "--seed", "5")
+    words = ("--base", "scratch:tiny", "--epochs", "3000", "--threads", "1", "--seed", "5")
     process = await start("train", place.workspace, *words, env=place.env)
-    assert process.stderr is not None
-    while "step 0:" not in (await process.stderr.readline()).decode():
-        pass
+    await told(process, "step 0:")
     children = [
         int(entry.name)
         for entry in Path("/proc").iterdir()

@@ -195,7 +195,7 @@ async def test_on_a_first_run_it_makes_a_workspace_with_what_this_machine_has(
         await pilot.press("enter")
         wanted = f"Tour 2/8: make {PAIRS} pairs" if there else "Tour 1/8: choose who writes"
         await until_shown(pilot, wanted)
-        assert app.current_mode == ("generate" if there else "backends")
+        await until(pilot, lambda: app.current_mode == ("generate" if there else "backends"))
         assert app.session.path == tmp_path / "git-tour.pairsmith"
 
 
