@@ -225,6 +225,7 @@ async def test_the_whole_tour_from_nothing_to_a_trained_model_that_writes(
             await pilot.press("ctrl+t")
             await until_shown(pilot, "enter begins")
             await pilot.press("enter")
+            await until(pilot, lambda: app.current_mode == "backends")
             await until_shown(pilot, "Tour 1/8")
             for key, spec in (("G", GENERATOR), ("J", REWARD)):
                 await pilot.press("slash" if key == "G" else key)
