@@ -8,7 +8,7 @@ from typing import Any
 
 from pairsmith.backends.protocol import Backend, Completion, Request
 from pairsmith.backends.registry import Settings, Spec, open_backend
-from pairsmith.backends.text import one_line
+from pairsmith.backends.text import clean, one_line
 
 from .errors import PairsmithError, UsageError
 from .store.calls import Call, get_call, recorded_request
@@ -63,7 +63,7 @@ async def replay_pair(workspace: Workspace, pair: Pair, settings: Settings) -> R
         call.id,
         f"{call.backend}:{call.model}",
         call.answer or "",
-        completion.text,
+        clean(completion.text)[0],
         completion.details.get("departure"),
         bool(details.get("alone")),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pairsmith.backends.protocol import Message, Request
 from pairsmith.backends.registry import Settings, open_backend, parse_spec
 from pairsmith.pairs.calling import Caller
 from pairsmith.pairs.limits import Budget, Limits
@@ -18,18 +19,18 @@ from .command_line import run
 from .stores import new_workspace
 from .tiny_gguf import make_tiny_gguf
 
+QUESTION = (Message("user", "Write something"),)
+
 
 async def write_pair(workspace: Workspace, model: Path, **fields: Any) -> Pair:
     """One pair whose response the model wrote, booked as a job books it."""
-    from pairsmith.backends.protocol import Message, Request
-
     backend = open_backend(parse_spec(f"llama-cpp:{model}"), Settings())
     caller = Caller(workspace, None, Budget(Limits()), Settings())
 
     async def door() -> Any:
         return backend
 
-    request = Request(messages=(Message("user", "Write something"),), max_tokens=24, **fields)
+    request = Request(QUESTION, max_tokens=24, **fields)
     try:
         answered = await caller.complete(door, request, purpose="response", subject="test")
     finally:
@@ -54,6 +55,30 @@ async def test_an_answer_made_alone_comes_again_token_for_token(
         pair = await write_pair(workspace, model, **fields)
         replay = await replay_pair(workspace, pair, Settings())
         assert (replay.identical, replay.was_alone) == (True, True)
+        assert replay.replayed == replay.recorded
+
+
+async def seed_that_writes(wanted: str, model: Path) -> int:
+    """A seed with which the answer that `write_pair` gets has the text in it."""
+    backend = open_backend(parse_spec(f"llama-cpp:{model}"), Settings())
+    try:
+        for seed in range(500):
+            request = Request(QUESTION, max_tokens=24, temperature=0.9, seed=seed)
+            if wanted in (await backend.complete(request)).text:
+                return seed
+    finally:
+        await backend.close()
+    raise AssertionError(f"no answer has {wanted!r}")
+
+
+async def test_what_no_store_can_hold_is_no_departure(tmp_path: Path) -> None:
+    model = make_tiny_gguf(tmp_path / "model.gguf")
+    seed = await seed_that_writes("\x00", model)
+    with new_workspace(tmp_path) as workspace:
+        pair = await write_pair(workspace, model, temperature=0.9, seed=seed)
+        replay = await replay_pair(workspace, pair, Settings())
+        assert "\ufffd" in replay.recorded
+        assert replay.identical
         assert replay.replayed == replay.recorded
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pairsmith.backends.text import clean
+
 from .jobs import Completion
 from .native import Logits, Model
 from .sampling import log_softmax
@@ -19,7 +21,7 @@ def departure(model: Model, job: Completion, token: int, logits: Logits) -> dict
     `gap` is the difference of the two tokens' logits (natural log units): about the noise of the arithmetic where
     the two were a tie. Of a sampled text both probabilities are given, since chance decided, not the gap.
     """
-    recorded = job.expected or ""
+    recorded, _ = clean(job.expected or "")
     if _goes_on(model, job, token, recorded):
         return None
     logprobs = log_softmax(logits)
@@ -36,9 +38,10 @@ def departure(model: Model, job: Completion, token: int, logits: Logits) -> dict
 
 
 def _goes_on(model: Model, job: Completion, token: int, recorded: str) -> bool:
-    """Whether the text with this token is still the recorded one, or the stop string cut off behind it."""
+    """Whether the text with this token is still the recorded one, as a store keeps text, or the stop string cut off
+    behind it."""
     ends = model.is_end(token)
-    text = job.text + job.preview(b"" if ends else model.piece(token), ends)
+    text, _ = clean(job.text + job.preview(b"" if ends else model.piece(token), ends))
     if ends:
         return text == recorded
     wholes = [recorded + stop for stop in job.stops]

@@ -47,7 +47,7 @@ class SearchScreen(Dialog[str | None]):
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Look at once for what stands there."""
-        self.run_worker(self._look(message.value), group="look", exclusive=True, exit_on_error=False)
+        self.run_worker(self._look(message.value), group="search", exclusive=True, exit_on_error=False)
 
     async def _look(self, text: str) -> None:
         await asyncio.sleep(0.08)
