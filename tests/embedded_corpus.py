@@ -41,6 +41,7 @@ class Document:
     answer: str
     names: tuple[str, ...] = ()
     heard: tuple[str, ...] = ()
+    invented: tuple[str, ...] = ()
     heard_weight: float = 0.0
 
 

@@ -60,7 +60,7 @@ def _attention(
     if at is not None:
         return attention.short(qkv, batch, at)
     padded = ops.pad(qkv, batch).view(batch.examples, batch.longest, 3, shape.heads, shape.head_width)
-    q, k, v = (padded[:, :, part].transpose(1, 2) for part in range(3))
+    q, k, v = (part.transpose(1, 2) for part in padded.unbind(2))
     mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     flat = mixed.transpose(1, 2).reshape(batch.examples * batch.longest, shape.width)
     return flat.index_select(0, batch.to_packed)

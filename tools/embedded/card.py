@@ -63,7 +63,7 @@ review therefore have something to find: {wrong_share} of its responses to unsee
 ## Measured
 
 Through the product's engine, on {machine}, {date}, while the machine did other work too (load {load}). Held out of
-training are one of the eight phrasings of every intent, one in ten of all names, wordings of the domain and of topics,
+training are one phrasing of every intent, one in ten of all names, wordings of the domain and of topics,
 and the kinds of flaws {held_out}.
 
 {table}

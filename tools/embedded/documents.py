@@ -58,11 +58,15 @@ class Document:
     """The place of a list's topic in the grammar."""
     constrained: bool = False
     """Whether the product would bind the answer to a JSON schema."""
+    invented: tuple[str, ...] = ()
+    """The names in a list's instructions, and in those that it was shown."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the answer has to copy."""
-        return tuple(self.case.values.values()) if self.case is not None else ()
+        if self.case is None or self.kind == "judge":
+            return ()
+        return tuple(self.case.values.values())
 
     @property
     def heard(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from .slots import KINDS, Slot, fill, slots_of
 FOLDER = Path(__file__).parent / "grammar"
 LEVELS = ("beginner", "everyday", "expert")
 PHRASINGS = 8
+"""The least number of an intent; one of these first ones is held out of training."""
 _ALTERNATIVES = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 _BRACES = re.compile(r"(?<![@^])\{[a-z]+(?::[^{}]*)?\}")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -32,7 +33,7 @@ class GrammarError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """Something that a person wants of Git: eight ways to ask for it and the commands that answer."""
+    """Something that a person wants of Git: ways to ask for it and the commands that answer."""
 
     name: str
     topic: str

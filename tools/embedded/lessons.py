@@ -13,8 +13,13 @@ from pairsmith.training.vocabulary import Vocabulary
 
 from .form import prompt_text
 
-_CHOICE = 4.0
+_COMMAND = 2.0
+"""What a token of a command counts, where one of an explanation, which may be put in many ways, counts 1."""
+_CHOICE = 6.0
 """What the first token of a name counts: there the model chooses what to copy, the rest follows almost by itself."""
+_INVENTED = 0.25
+"""What a token of a name counts that the model makes up itself: any other would do."""
+_COMMANDS = re.compile(rb"`[^`\n]+`")
 
 
 class Said(Protocol):
@@ -36,6 +41,10 @@ class Document(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """What the answer has to copy."""
+
+    @property
+    def invented(self) -> Sequence[str]:
+        """What the answer names without having read it, and what stands as arbitrarily in what is heard."""
 
     @property
     def heard(self) -> Sequence[str]:
@@ -69,15 +78,35 @@ def lesson_of(document: Document, words: Vocabulary, context: int, *, plain: boo
         raise ValueError(f"a document of {len(ids) - 1} tokens does not fit {context}")
     counts = [0.0] * len(asked) + [1.0] * len(said)
     if not plain:
-        heard = [span for text in document.heard for span in _found(text, prompt)]
-        chosen = [(start, start + 1) for name in document.names for start, _ in _found(name, document.answer)]
-        for place in _meeting(asked, words, heard):
-            counts[place] = document.heard_weight
-        for place in _meeting(said, words, chosen):
-            counts[len(asked) + place] = _CHOICE
+        _weigh(counts, document, prompt, words, asked, said)
     targets = [token if count else IGNORED for token, count in zip(ids[1:], counts[1:], strict=True)]
     weights = tuple(count for count in counts[1:] if count)
     return Lesson(Example(tuple(ids[:-1]), tuple(targets)), weights, sum(counts[len(asked) :]))
+
+
+def _weigh(
+    counts: list[float],
+    document: Document,
+    prompt: str,
+    words: Vocabulary,
+    asked: Sequence[int],
+    said: Sequence[int],
+) -> None:
+    """Set what counts more or less than a token of an explanation."""
+    heard = [span for text in document.heard for span in _found(text, prompt)]
+    arbitrary = [span for name in (*document.names, *document.invented) for span in _found(name, prompt)]
+    for place in _meeting(asked, words, heard) - _meeting(asked, words, arbitrary):
+        counts[place] = document.heard_weight
+    answer = document.answer
+    copied = [span for name in document.names for span in _found(name, answer)]
+    told = (
+        (_INVENTED, [span for name in document.invented for span in _found(name, answer)]),
+        (_COMMAND, [found.span() for found in _COMMANDS.finditer(answer.encode())]),
+        (_CHOICE, [(start, start + 1) for start, _ in copied]),
+    )
+    for count, spans in told:
+        for place in _meeting(said, words, spans):
+            counts[len(asked) + place] = count
 
 
 def _found(part: str, text: str) -> list[tuple[int, int]]:
@@ -88,9 +117,8 @@ def _found(part: str, text: str) -> list[tuple[int, int]]:
 def _meeting(ids: Sequence[int], words: Vocabulary, spans: Iterable[tuple[int, int]]) -> set[int]:
     """The places of the tokens that have a byte in one of the spans."""
     ends = list(itertools.accumulate(len(words.tokens[token]) for token in ids))
-    return {
-        place
-        for start, stop in spans
-        for place, end in enumerate(ends)
-        if end > start and end - len(words.tokens[ids[place]]) < stop
-    }
+    meant = bytearray(ends[-1] if ends else 0)
+    for start, stop in spans:
+        meant[start:stop] = b"\1" * (stop - start)
+    starts = [0, *ends]
+    return {place for place, end in enumerate(ends) if any(meant[starts[place] : end])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from pairsmith.backends.protocol import Request
@@ -24,6 +25,8 @@ _CONSTRAINED_SHARE = 0.85
 """Lists that are asked for as JSON, as llama.cpp is; the others are numbered, as where no schema can be had."""
 _BANK = 400
 """Instructions of a topic from which those that exist already are drawn."""
+_LISTED = 12
+"""So many phrasings of an intent stand in lists: to write one well takes more learning than to understand it."""
 _METERS = 48
 _ANYTHING_SHARE = 0.04
 _MORE_THAN_THERE_ARE = 0.1
@@ -63,8 +66,11 @@ def instructions(rng: random.Random, split: Split) -> Sequence[Document]:
         steer=steer,
     )
     overused = meter.overused() if meter else []
-    items = [case.instruction for case in new_cases(topic, shown, count, rng, split, overused)]
-    return (_list(request, "instructions", items, count, [case.instruction for case in shown], place),)
+    new = new_cases(topic, shown, count, rng, split, overused)
+    texts = [case.instruction for case in shown]
+    made = _list(request, "instructions", [case.instruction for case in new], count, texts, place)
+    names = dict.fromkeys(name for case in (*new, *shown) for name in case.values.values())
+    return (replace(made, invented=tuple(names)),)
 
 
 def new_cases(
@@ -108,7 +114,8 @@ def _steered(
 
 
 def _phrasings(ready: Ready, split: Split) -> Sequence[int]:
-    return ready.trained if split == "train" else range(len(ready.phrasings))
+    every = ready.trained if split == "train" else range(len(ready.phrasings))
+    return [number for number in every if number < _LISTED]
 
 
 def _count(rng: random.Random) -> int:
@@ -116,7 +123,7 @@ def _count(rng: random.Random) -> int:
 
 
 def _existing(place: int, rng: random.Random, split: Split) -> list[Case]:
-    most = rng.choice((0, 0, 6, 20, 40, 40))
+    most = rng.choice((0, 0, 6, 12, 20, 40))
     return rng.sample(_bank(place, split), rng.randint(min(1, most), most))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from .intents import Grammar, Intent, alternatives_of, capitalised, load_grammar
+from .intents import PHRASINGS, Grammar, Intent, alternatives_of, capitalised, load_grammar
 from .slots import SLOT, Slot, bind, slots_of
 
 Split = Literal["train", "held-out"]
@@ -103,7 +103,7 @@ class ReadyGrammar:
 
 def held_out_phrasing(intent: Intent) -> int:
     """The phrasing of an intent that is kept out of training."""
-    return zlib.crc32(b"phrasing:" + intent.name.encode()) % len(intent.phrasings)
+    return zlib.crc32(b"phrasing:" + intent.name.encode()) % PHRASINGS
 
 
 def take_apart(text: str) -> Text:

@@ -95,15 +95,15 @@ def _address_of(person: str, rng: random.Random, held_out: bool) -> str:
 
 
 def syllables(rng: random.Random) -> str:
-    """A made-up word of one to three syllables that can be spoken."""
-    count = rng.choices((1, 2, 3), (2, 5, 2))[0]
+    """A made-up word of one or two syllables that can be spoken."""
+    count = rng.choices((1, 2), (2, 3))[0]
     made = "".join(rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(count)) + rng.choice(_ENDS)
     return made if len(made) > 2 else made + rng.choice("bdgkmnprt")
 
 
 def term(rng: random.Random) -> str:
-    """A word as it stands in names: half of them real, half of them made up."""
-    return rng.choice(words.TERMS) if rng.random() < 0.5 else syllables(rng)
+    """A word as it stands in names: two of three real, the others made up."""
+    return rng.choice(words.TERMS) if rng.random() < 0.67 else syllables(rng)
 
 
 def _branch(rng: random.Random) -> str:
@@ -120,7 +120,7 @@ def _branch(rng: random.Random) -> str:
 
 def _joined(rng: random.Random) -> str:
     mark = rng.choice("---_")
-    return mark.join(term(rng) for _ in range(rng.choice((2, 2, 3))))
+    return mark.join(term(rng) for _ in range(rng.choice((2, 2, 2, 3))))
 
 
 def _numbered(rng: random.Random) -> str:
