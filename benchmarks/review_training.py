@@ -3,7 +3,8 @@
     python benchmarks/review_training.py [--pairs 1000000] [--keys 200] [--base scratch:small] [--folder FOLDER]
 
 The training is started by the application's own keys (6, g) on 300 accepted pairs, in its own child process, on every
-core that it takes; then `j` is measured as benchmarks/review.py does. Appends what it found to benchmarks/RESULTS.md.
+core that it takes. `j` is measured as benchmarks/review.py does, in turns: the training stopped (SIGSTOP), then going
+on, so that both see the same hour of a shared machine. Appends what it found to benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -39,6 +41,7 @@ from pairsmith.tui.screens.train_form import DEFAULTS  # noqa: E402
 from tests.terminal import Terminal  # noqa: E402
 
 TRAINED = 300
+ROUNDS = 5
 MOST_RATIO, FREEZE_MS = 1.3, 50.0
 
 
@@ -66,24 +69,22 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def press_j(session: Session, at: int, keys: int, name: str) -> tuple[int, Timing]:
+def press_j(session: Session, at: int, keys: int, timing: Timing) -> int:
     """So many times j, and where that leads."""
-    timing = Timing(name)
     for _ in range(keys):
         at -= 1
         timing.paint.append(session.key("j", f"{at:07}".__eq__)[0])
-    return at, timing
+    return at
 
 
 def measure(path: Path, pairs: int, keys: int, home: Path) -> tuple[list[Timing], float]:
-    """j before and during the training, and how many cores that took meanwhile."""
+    """j beside a stopped training and beside a running one, and how many cores that took meanwhile."""
     program = str(Path(sys.executable).with_name("pairsmith"))
     with Terminal([program, "review", str(path)], COLUMNS, ROWS, {"PAIRSMITH_HOME": str(home)}) as terminal:
         terminal.wait(f"answer-{pairs - 1:07}", seconds=60)
         terminal.wait(f"· {pairs - TRAINED:,}", seconds=60)
         terminal.quiet(1.0)
-        session = Session(terminal)
-        at, idle = press_j(session, pairs - 1, keys, "j, nothing else runs")
+        session, at = Session(terminal), pairs - 1
         terminal.send("6")
         terminal.wait(f"{TRAINED} pairs: {TRAINED} accepted", seconds=60)
         since = terminal.mark()
@@ -94,17 +95,31 @@ def measure(path: Path, pairs: int, keys: int, home: Path) -> tuple[list[Timing]
         terminal.wait(f"answer-{at:07}", since)
         time.sleep(2)
         below = children(terminal.pid)
-        spent, began = sum(map(cpu_seconds, below)), time.monotonic()
-        _, busy = press_j(session, at, keys, "j, while a model is trained")
-        cores = (sum(map(cpu_seconds, below)) - spent) / (time.monotonic() - began)
-    return [idle, busy], cores
+        idle, busy = Timing("j, nothing else runs"), Timing("j, while a model is trained")
+        spent = took = 0.0
+        for _ in range(ROUNDS):
+            tell(below, signal.SIGSTOP)
+            at = press_j(session, at, keys, idle)
+            tell(below, signal.SIGCONT)
+            before, began = sum(map(cpu_seconds, below)), time.monotonic()
+            at = press_j(session, at, keys, busy)
+            spent += sum(map(cpu_seconds, below)) - before
+            took += time.monotonic() - began
+    return [idle, busy], spent / took
+
+
+def tell(processes: list[int], what: signal.Signals) -> None:
+    """Stop processes or let them go on, and wait until that is so."""
+    for process in processes:
+        os.kill(process, what)
+    time.sleep(1)
 
 
 def main() -> int:
     """Run it; 0 where every target is met, 1 where one is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--pairs", type=int, default=1_000_000)
-    parser.add_argument("--keys", type=int, default=200)
+    parser.add_argument("--keys", type=int, default=200, help="in each of ten turns")
     parser.add_argument("--base", default="scratch:small", help="what is trained; all of it is random")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "pairsmith-bench")
     arguments = parser.parse_args()
