@@ -77,7 +77,7 @@ async def test_greedy_text_is_that_of_the_high_level_class(arch: Any, lanes: str
     plain, rng = Plain(path), random.Random(arch)
     shared = words(rng, 60)
     prompts = [(shared if rng.random() < 0.7 else "") + words(rng, rng.randint(1, 60)) for _ in range(40)]
-    backend = small(path, lanes=lanes)
+    backend = small(path, lanes=lanes, parallel="32")
     try:
         asked = [Request(prompt=p, max_tokens=40, temperature=0, top_logprobs=0) for p in prompts]
         answers = await asyncio.gather(*[backend.complete(request) for request in asked])
