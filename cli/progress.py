@@ -18,6 +18,8 @@ from pairsmith.backends.text import one_line
 _ON_TERMINAL_S = 0.1
 _ELSEWHERE_S = 5.0
 _WINDOW_S = 30.0
+_SETTLED_S = 3.0
+"""Before that a rate says nothing of the time left."""
 
 
 class Progress:
@@ -76,7 +78,8 @@ class Progress:
         rate = self.rate(now)
         if rate is not None:
             parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate * 60:,.0f}/min")
-            if self.total and self.done < self.total:
+            settled = now - self._samples[0][0] >= _SETTLED_S
+            if settled and self.total and self.done < self.total:
                 parts.append(f"{duration((self.total - self.done) / rate)} left")
         if self.note:
             parts.append(one_line(self.note))

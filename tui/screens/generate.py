@@ -25,6 +25,7 @@ from .planning import estimate_lines, limits_form, said_estimate
 
 PAINT_S = 0.25
 READ_S = 1.0
+AGE_S = 20.0
 
 
 class GenerateScreen(StartsJobs):
@@ -67,6 +68,7 @@ class GenerateScreen(StartsJobs):
         """Look at the job a few times a second while this place is on the screen."""
         self.set_interval(PAINT_S, self._tick)
         self.set_interval(READ_S, self._read_soon)
+        self.set_interval(AGE_S, self._grow_older)
 
     def on_screen_resume(self) -> None:
         """Read what is on the disk, and paint."""
@@ -83,6 +85,11 @@ class GenerateScreen(StartsJobs):
     def text(self) -> str:
         """What is on the screen, for tests."""
         return plain(self.query_one(Lines).rows)
+
+    def _grow_older(self) -> None:
+        """Between jobs nothing changes but how long ago everything was."""
+        if self.is_current and not self.application.jobs.running:
+            begin(self, self._read_stored, group="stored")
 
     def _tick(self) -> None:
         state = self.application.jobs.state
