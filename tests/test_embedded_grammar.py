@@ -261,7 +261,7 @@ def test_the_checker_names_phrasings_that_are_too_alike(
 ) -> None:
     text = GOOD.replace(
         "Branch off {commit}; call it {branch:new}.",
-        "So {branch:new} does not exist: put it on {commit} for me without ever moving me.",
+        "{branch:new} does not exist: put it on {commit} for me without moving me.",
     )
     main([str(written(tmp_path, text)), "--no-run"])
     said = capsys.readouterr().out
