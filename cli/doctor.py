@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pairsmith.pairs.backend_checks import check_backends, check_models
 from pairsmith.pairs.findings import Finding
 from pairsmith.pairs.machine_checks import check_machine
+from pairsmith.pairs.store.integrity import rebuild_search_index
 from pairsmith.pairs.store.workspace import Workspace, open_workspace
 
 from .arguments import path
@@ -20,6 +21,7 @@ from .progress import progress
 EXAMPLE = """
 pairsmith doctor
 pairsmith doctor git.pairsmith --deep
+pairsmith doctor git.pairsmith --rebuild-search
 """
 
 
@@ -28,6 +30,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("workspace", nargs="?", metavar="WORKSPACE", type=path, help="check this one too")
     parser.add_argument(
         "--deep", action="store_true", help="also read every row of the workspace against its hash"
+    )
+    parser.add_argument(
+        "--rebuild-search", action="store_true", help="first make the workspace's search index anew"
     )
     parser.add_argument("--no-self-test", action="store_true", help="leave out the decode test of llama.cpp")
     add_backend_arguments(parser)
@@ -38,8 +43,12 @@ def run(arguments: Namespace) -> int:
 
     Raises WorkspaceRefused where the workspace cannot be opened at all.
     """
-    if arguments.deep and arguments.workspace is None:
-        raise Failed("--deep needs a WORKSPACE", 2, kind="usage")
+    for option in ("deep", "rebuild_search"):
+        if getattr(arguments, option) and arguments.workspace is None:
+            raise Failed(f"--{option.replace('_', '-')} needs a WORKSPACE", 2, kind="usage")
+    if arguments.rebuild_search:
+        with open_workspace(arguments.workspace) as opened:
+            opened.write(rebuild_search_index)
     workspace = None if arguments.workspace is None else open_workspace(arguments.workspace, readonly=True)
     try:
         environment = read_environment(arguments, workspace)

@@ -13,6 +13,8 @@ from pairsmith.pairs.store.workspace import Workspace
 from .output import counted
 
 _SHOWN = 10
+_RESTORE = "Restore a backup of the workspace"
+_ADVICE = {"search": "pairsmith doctor WORKSPACE --rebuild-search makes it anew from the texts"}
 
 
 def check_file(workspace: Workspace, *, deep: bool, progress: Callable[[int, int], None]) -> list[Finding]:
@@ -40,7 +42,7 @@ def check_file(workspace: Workspace, *, deep: bool, progress: Callable[[int, int
         )
     problems = check_workspace(workspace.path, deep=deep, progress=progress)
     findings += [
-        Finding("workspace", one_line(problem.kind), "bad", problem.text, "Restore a backup of the workspace")
+        Finding("workspace", one_line(problem.kind), "bad", problem.text, _ADVICE.get(problem.kind, _RESTORE))
         for problem in problems[:_SHOWN]
     ]
     if len(problems) > _SHOWN:

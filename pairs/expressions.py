@@ -106,7 +106,6 @@ class _Token:
     column: int
 
 
-_COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])", re.ASCII)
 _LEX = re.compile(
     r"""(?P<space>\s+)

@@ -127,16 +127,3 @@ def texts_to_split(conn: sqlite3.Connection, pair_ids: Iterable[int]) -> list[tu
 def store_sides(conn: sqlite3.Connection, sides: Mapping[int, Side]) -> None:
     """Keep assignments; one that is stored already stays. Needs the writing connection."""
     conn.executemany("INSERT OR IGNORE INTO split (pair_id, side) VALUES (?, ?)", sorted(sides.items()))
-
-
-def split_pairs(conn: sqlite3.Connection, pair_ids: Sequence[int]) -> dict[int, Side]:
-    """The sides of these pairs; newcomers are assigned and stored. Needs the writing connection.
-
-    Comparing takes its time: a job compares outside of the transaction, with the functions above.
-    """
-    stored = stored_sides(conn)
-    if set(pair_ids) - stored.keys():
-        fresh = assign(texts_to_split(conn, [*pair_ids, *stored]), stored)
-        store_sides(conn, fresh)
-        stored |= fresh
-    return {pair: stored[pair] for pair in pair_ids}

@@ -141,3 +141,19 @@ def test_whether_there_is_a_token_for_the_hub_and_where_from_is_said_and_never_t
     assert (given["state"], given["summary"]) == ("good", "a token for http://127.0.0.1:9, from HF_TOKEN")
     assert hub(HF_TOKEN="hf_canary\nsecond line")["state"] == "note"
     assert "HF_HUB_OFFLINE" in hub(HF_HUB_OFFLINE="1")["summary"]
+
+
+def test_a_search_index_that_does_not_fit_is_told_and_made_anew(workspace: Path) -> None:
+    from pairsmith.pairs.store.workspace import open_workspace
+
+    with open_workspace(workspace) as opened:
+        opened.write(lambda conn: conn.execute("INSERT INTO pair_fts (pair_fts) VALUES ('delete-all')"))
+    words = ("doctor", workspace, "--deep", "--no-self-test", "--json")
+    told = findings(run(*words, env=NOWHERE))["search"][0]
+    assert (told["part"], told["state"]) == ("workspace", "bad")
+    assert "--rebuild-search" in told["advice"]
+    assert "search" not in findings(run(*words, "--rebuild-search", env=NOWHERE))
+
+
+def test_rebuilding_the_search_needs_a_workspace() -> None:
+    run("doctor", "--rebuild-search").assert_one_line_error(2, "WORKSPACE")

@@ -56,10 +56,6 @@ class LlamaCppBackend:
         """Process id of the worker while it runs."""
         return self._worker.pid if self._worker else None
 
-    def worker_log(self) -> list[str]:
-        """The last lines that llama.cpp said, made safe to show."""
-        return self._worker.log() if self._worker else []
-
     async def health(self) -> Health:
         """Reads the file's head, loads it and completes one token."""
         try:

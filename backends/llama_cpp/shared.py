@@ -93,11 +93,6 @@ class SharedWorker:
             if self._calls.pop(number, None) is not None and self._process is not None:
                 self._process.send({"op": "cancel", "id": number})
 
-    def log(self) -> list[str]:
-        """The last lines of the worker's chatter."""
-        process = self._process
-        return list(process.log) if process else []
-
     def kill(self) -> None:
         """End the process at once; calls in flight fail as retryable."""
         if self._process is not None:

@@ -85,24 +85,6 @@ def add_judgement(
     return judgement_id
 
 
-def newest_scores(conn: sqlite3.Connection, version_id: int) -> dict[str, dict[str, float]]:
-    """judge -> attribute -> value, of each judge's newest judgement of this version; a failed one gives
-    {}.
-    """
-    rows = conn.execute(
-        "SELECT judgement.judge, score.attribute, score.value FROM judgement"
-        " LEFT JOIN score ON score.judgement_id = judgement.id"
-        " WHERE judgement.id IN (SELECT max(id) FROM judgement WHERE version_id = ? GROUP BY judge)",
-        (version_id,),
-    ).fetchall()
-    found: dict[str, dict[str, float]] = {}
-    for judge, attribute, value in rows:
-        found.setdefault(judge, {})
-        if attribute is not None:
-            found[judge][attribute] = value
-    return found
-
-
 def unjudged_pairs(
     conn: sqlite3.Connection, judge: str, kind: str, rubric: str, after: int, limit: int
 ) -> list[int]:
