@@ -17,8 +17,12 @@ TOOLS := $(patsubst tools/%.py,%,$(wildcard tools/*.py))
 run: install
 	@if [ -t 0 ] && [ -t 1 ] && [ -f tui/app.py ]; then exec $(BIN)/pairsmith; else exec $(BIN)/pairsmith demo; fi
 
+# Real terminals, servers and processes on a machine that others use, too: what failed beside other tests counts as
+# failed where it fails alone as well, and is named either way.
+TESTS := $(BIN)/pytest -q --cache-clear -n $(JOBS) --dist loadfile --no-loadscope-reorder
 test: lint
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	@$(TESTS) || { [ $$? -eq 1 ] && echo "== what failed, once more, alone:" && \
+		$(BIN)/pytest -v --last-failed --last-failed-no-failures none; }
 
 bench: install-dev
 	@for benchmark in $(BENCHMARKS); do \
