@@ -64,3 +64,9 @@ def hub() -> Iterator[Hub]:
     """A Hub of ours on loopback."""
     with Hub() as serving:
         yield serving
+
+
+@pytest.fixture
+def own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in a folder of its own: keys pressed at random make workspaces where one stands."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))

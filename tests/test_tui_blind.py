@@ -386,11 +386,13 @@ async def random_keys(folder: Path, seed: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.usefixtures("own_folder")
 async def test_random_keys_raise_nothing(tmp_path: Path, seed: int) -> None:
     await random_keys(tmp_path, seed, 120)
 
 
 @pytest.mark.faults
+@pytest.mark.usefixtures("own_folder")
 async def test_a_thousand_random_keys_raise_nothing(tmp_path: Path) -> None:
     await random_keys(tmp_path, 3, 1000)
 

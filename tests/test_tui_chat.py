@@ -291,11 +291,13 @@ async def random_keys(place: Path, seed: int, count: int) -> None:
     assert app._exception is None
 
 
+@pytest.mark.usefixtures("own_folder")
 async def test_random_keys_raise_nothing(place: Path) -> None:
     await random_keys(place, 1, 80)
 
 
 @pytest.mark.faults
+@pytest.mark.usefixtures("own_folder")
 async def test_a_thousand_random_keys_raise_nothing(place: Path) -> None:
     await random_keys(place, 2, 1000)
 

@@ -267,11 +267,13 @@ def random_keys(folder: Path, workspace: Workspace, size: tuple[int, int], count
 
 
 @pytest.mark.parametrize("size", [NARROW, (40, 10)])
+@pytest.mark.usefixtures("own_folder")
 def test_random_keys_raise_nothing(tmp_path: Path, trained: Workspace, size: tuple[int, int]) -> None:
     random_keys(tmp_path, trained, size, 60)
 
 
 @pytest.mark.faults
+@pytest.mark.usefixtures("own_folder")
 def test_a_thousand_random_keys_raise_nothing(tmp_path: Path, trained: Workspace) -> None:
     random_keys(tmp_path, trained, WIDE, 1000)
 

@@ -170,6 +170,7 @@ KEYS = [
 
 
 @pytest.mark.parametrize(("seed", "size"), [(1, NARROW), (2, WIDE), (3, (30, 8)), (4, (100, 24))])
+@pytest.mark.usefixtures("own_folder")
 async def test_random_keys_raise_nothing(tmp_path: Path, seed: int, size: tuple[int, int]) -> None:
     """A thousand in all; an exception on any of them ends the app and fails the test."""
     chosen = random.Random(seed)

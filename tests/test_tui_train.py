@@ -300,10 +300,12 @@ async def random_keys(folder: Path, size: tuple[int, int], count: int) -> None:
 
 
 @pytest.mark.parametrize("size", [NARROW, (40, 10)])
+@pytest.mark.usefixtures("own_folder")
 async def test_random_keys_raise_nothing(tmp_path: Path, size: tuple[int, int]) -> None:
     await random_keys(tmp_path, size, 60)
 
 
 @pytest.mark.faults
+@pytest.mark.usefixtures("own_folder")
 async def test_a_thousand_random_keys_raise_nothing(tmp_path: Path) -> None:
     await random_keys(tmp_path, WIDE, 1000)

@@ -44,7 +44,7 @@ def _goes_on(model: Model, job: Completion, token: int, recorded: str) -> bool:
     text, _ = clean(job.text + job.preview(b"" if ends else model.piece(token), ends))
     if ends:
         return text == recorded
-    wholes = [recorded + stop for stop in job.stops]
+    wholes = [recorded + clean(stop)[0] for stop in job.stops]
     return recorded.startswith(text) or any(w.startswith(text) or text.startswith(w) for w in wholes)
 
 
