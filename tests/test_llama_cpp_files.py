@@ -164,6 +164,7 @@ def test_a_very_small_model_gets_few_sequences() -> None:
     info = GgufInfo(Path("m.gguf"), 8 << 20, "gpt2", "m", 2048, 6, 2048, 6144, 7, None)
     assert make_plan(info, LlamaOptions(), machine(2, wide=True)).sequences == 6
     assert make_plan(info, LlamaOptions(lanes=1), machine(2, wide=True)).sequences == 6
+    assert make_plan(info, LlamaOptions(lanes=8), machine(2, wide=True)).sequences == 8
 
 
 def test_two_lanes_on_few_threads_for_a_model_that_is_not_large() -> None:

@@ -175,7 +175,7 @@ def _parallel(info: GgufInfo, machine: Machine, gpu: bool, lanes: int) -> int:
     if gpu:
         return 32
     if info.size_bytes <= _SMALL:
-        return _FEW // lanes
+        return max(1, _FEW // lanes)
     plain = info.file_type in (0, 1, 32)
     return 16 if plain or machine.wide or machine.cores >= 8 else 8
 
