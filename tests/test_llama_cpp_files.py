@@ -6,6 +6,7 @@ import contextlib
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,9 +163,25 @@ def test_sequence_count_follows_the_machine() -> None:
 
 def test_a_very_small_model_gets_few_sequences() -> None:
     info = GgufInfo(Path("m.gguf"), 8 << 20, "gpt2", "m", 2048, 6, 2048, 6144, 7, None)
-    assert make_plan(info, LlamaOptions(), machine(2, wide=True)).sequences == 6
-    assert make_plan(info, LlamaOptions(lanes=1), machine(2, wide=True)).sequences == 6
-    assert make_plan(info, LlamaOptions(lanes=8), machine(2, wide=True)).sequences == 8
+    assert make_plan(info, LlamaOptions(), machine(2, wide=True)).sequences == 8
+    assert make_plan(info, LlamaOptions(lanes=1), machine(2, wide=True)).sequences == 8
+    assert make_plan(info, LlamaOptions(lanes=12), machine(2, wide=True)).sequences == 12
+
+
+def test_a_very_small_models_lane_is_full_by_tokens_unless_a_person_chose_the_sequences() -> None:
+    info = GgufInfo(Path("m.gguf"), 8 << 20, "gpt2", "m", 2048, 6, 2048, 6144, 7, None)
+    assert make_plan(info, LlamaOptions(), machine(2)).full_at
+    assert not make_plan(info, LlamaOptions(parallel=6), machine(2)).full_at
+    assert not make_plan(info, LlamaOptions(), machine(2, gpus=1)).full_at
+    assert not make_plan(llama_8b(), LlamaOptions(), machine(2)).full_at
+
+
+def test_how_long_an_unused_prefix_is_kept_grows_with_the_width_and_has_no_end_on_a_gpu() -> None:
+    narrow = GgufInfo(Path("m.gguf"), 8 << 20, "gpt2", "m", 2048, 6, 2048, 6144, 7, None, width=256)
+    wide = replace(narrow, width=4096)
+    kept = [make_plan(info, LlamaOptions(), machine(2)).stale_rows for info in (narrow, wide)]
+    assert 0 < kept[0] < kept[1]
+    assert make_plan(wide, LlamaOptions(), machine(2, gpus=1)).stale_rows == 0
 
 
 def test_two_lanes_on_few_threads_for_a_model_that_is_not_large() -> None:

@@ -38,7 +38,7 @@ class Engine:
         self.peers: tuple[Engine, ...] = ()
         self._context, self._line = context, line
         self._cells = Cells(context.capacity, context.n_seq_max, context)
-        self._cache = PrefixCache(self._cells)
+        self._cache = PrefixCache(self._cells, plan.stale_rows)
         self._rows = Rows(context, self._cells, plan)
         self._running: list[Job] = []
         self._held = False
@@ -64,7 +64,8 @@ class Engine:
             self._decoding = True
             beside = any(peer._running for peer in self.peers)
             changed.notify_all()
-        code = self._context.decode(rows, self.plan.threads_beside if beside else self.plan.threads)
+        few = rows < self.plan.rows_for_threads
+        code = self._context.decode(rows, self.plan.threads_beside if beside or few else self.plan.threads)
         with changed:
             self._decoding = False
             if code == 0:
@@ -115,7 +116,11 @@ class Engine:
         return len(self._running) < -(-(running + len(self._line)) // len(lanes))
 
     def _open_to(self, job: Job) -> bool:
-        return len(self._running) < self.plan.parallel and not self._held and self._refused is not job
+        if len(self._running) >= self.plan.parallel or self._held or self._refused is job:
+            return False
+        return sum(len(other.tokens) for other in self._running) <= (
+            self.plan.full_at or self._cells.capacity
+        )
 
     def _known(self, job: Job) -> int:
         """How many of the job's first tokens lie in this lane's cache."""
@@ -228,6 +233,7 @@ class Engine:
     def _fill(self) -> tuple[int, list[Output]]:
         """Write the batch, room made for it."""
         plan = self._rows.shares(self._running)
+        self._cache.age(sum(count for _, count in plan))
         while not self._cache.make_room(sum(count for _, count in plan), 0):
             if not self._preempt():
                 self._give_up(self._running[0])

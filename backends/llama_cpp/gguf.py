@@ -42,6 +42,8 @@ class GgufInfo:
     chat_template: str | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Every scalar and string key."""
+    width: int = 0
+    """Numbers in a token's hidden state; 0 where the file does not say."""
 
 
 def read_gguf(path: Path) -> GgufInfo:
@@ -158,6 +160,7 @@ def _info(path: Path, meta: dict[str, Any], arrays: dict[str, int]) -> GgufInfo:
         file_type=_number(meta, "general.file_type"),
         chat_template=template if isinstance(template, str) and template.strip() else None,
         metadata=meta,
+        width=_number(meta, f"{arch}.embedding_length") or 0,
     )
 
 

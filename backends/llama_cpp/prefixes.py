@@ -30,6 +30,8 @@ class Entry:
     tokens: NDArray[np.int32]
     tail: bool
     used: int
+    row: int = 0
+    """Rows that the lane had computed when it was last used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,10 @@ class Match:
 
 
 class PrefixCache:
-    """Entries over the engine's cells."""
+    """Entries over the engine's cells. `stale_rows`: how long a prefix is kept that nobody asks for; 0 for ever."""
 
-    def __init__(self, cells: Cells) -> None:
-        self._cells = cells
+    def __init__(self, cells: Cells, stale_rows: int = 0) -> None:
+        self._cells, self._stale_rows, self._rows = cells, stale_rows, 0
         self._entries: list[Entry] = []
         self._clock = 0
         self._history: deque[NDArray[np.int32]] = deque(maxlen=_REMEMBERED)
@@ -67,7 +69,14 @@ class PrefixCache:
 
     def touch(self, entry: Entry) -> None:
         self._clock += 1
-        entry.used = self._clock
+        entry.used, entry.row = self._clock, self._rows
+
+    def age(self, rows: int) -> None:
+        """So many rows are about to be computed: forget prefixes that cost them more than they will ever save."""
+        self._rows += rows
+        if self._stale_rows:
+            for entry in [e for e in self._entries if not e.tail and self._rows - e.row > self._stale_rows]:
+                self._drop(entry)
 
     def keep_prefix(self, source: int, tokens: NDArray[np.int32]) -> None:
         """Remember `tokens`, the beginning of `source`, unless an entry of this kind holds them already."""

@@ -31,9 +31,16 @@ _LANE_BYTES = 128 << 20
 """Of each lane beyond the first, its cache aside."""
 _LANES, _MOST_THREADS_FOR_LANES, _LARGEST_FOR_LANES = 2, 4, 2 << 30
 _FEWEST_FOR_LANES = 4
-_SMALL, _FEW = 40 << 20, 6
-"""So small a model costs less than its rows' look over the cells of all sequences: lists and responses together came at
-1,900 tokens a second with 3 sequences in each of two lanes, at 1,100 with 8 and at 900 with 16 (5.8M parameters)."""
+_SMALL, _FEW = 40 << 20, 8
+_FULL_AT = 512
+"""A row of so small a model costs less than its look over the cells of the others in its lane: short requests gain by
+four at a time, a long list is best alone."""
+_ROWS_FOR_THREADS = 32
+"""One row of so small a model takes 0.5 ms on one thread and 1.1 on two."""
+_STALE_ROWS, _LEAST_STALE = 2, 512
+"""A cached prefix saves what its tokens cost in the blocks' products, about 24 width^2 a layer and token, and costs
+every row that looks over it 4 width: it must be asked for again within 6 width rows. On a CPU attention's arithmetic is
+some three times dearer than that of large products."""
 
 
 class NotEnoughMemory(Unavailable):
@@ -77,6 +84,12 @@ class Plan:
     lanes: int = 1
     threads_beside: int = 1
     """Of a lane while others decode, too."""
+    rows_for_threads: int = 0
+    """Rows of a batch from which a lane that is alone uses all its threads."""
+    stale_rows: int = 0
+    """Rows of a lane after which a prefix that none of them began with is forgotten; 0 for never."""
+    full_at: int = 0
+    """Tokens in a lane's requests beyond which it takes no other; 0 for no such bound."""
     sequences: int = 1
     """Most requests that run at a time, all lanes together."""
 
@@ -117,6 +130,7 @@ def make_plan(info: GgufInfo, options: LlamaOptions, machine: Machine) -> Plan:
     room = _room_for_cache(info, machine, gpu)
     threads = options.threads or _threads(machine)
     lanes = _lanes(info, options, machine, gpu)
+    small = not gpu and info.size_bytes <= _SMALL
     wanted = options.parallel or lanes * _parallel(info, machine, gpu, lanes)
     n_ctx = options.ctx or _context(train, wanted, lanes, (room - _LANE_BYTES * (lanes - 1)) // per_token)
     if lanes > 1 and not options.lanes and n_ctx < lanes * min(train, options.ctx or _LONG):
@@ -141,6 +155,9 @@ def make_plan(info: GgufInfo, options: LlamaOptions, machine: Machine) -> Plan:
         flash=_flash(options.flash, kv, gpu),
         lanes=lanes,
         threads_beside=max(1, threads // lanes),
+        stale_rows=0 if gpu else max(_LEAST_STALE, _STALE_ROWS * info.width),
+        rows_for_threads=_ROWS_FOR_THREADS if small else 0,
+        full_at=_FULL_AT if small and not options.parallel else 0,
         sequences=min(wanted, parallel * lanes),
     )
 
