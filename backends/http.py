@@ -111,8 +111,8 @@ class Wire:
     ) -> AsyncIterator[Stream]:
         """Send, and give the answer as soon as its headers are there. The deadline covers the body too."""
         progress = _Progress(time.monotonic() + deadline_s)
-        request = self._request(method, path, payload, key, progress, streaming)
-        response = await self._guarded(self._connected().send(request, stream=True), progress)
+        client, request = self._prepared(method, path, payload, key, progress, streaming)
+        response = await self._guarded(client.send(request, stream=True), progress)
         try:
             headers = {name.lower(): value for name, value in response.headers.items()}
             yield Stream(response.status_code, headers, self._portions(response, progress))
@@ -124,6 +124,27 @@ class Wire:
         client, self._client = self._client, None
         if client is not None and self._loop is asyncio.get_running_loop():
             await client.aclose()
+
+    def _prepared(
+        self,
+        method: str,
+        path: str,
+        payload: Mapping[str, Any] | None,
+        key: Secret | None,
+        progress: _Progress,
+        streaming: bool,
+    ) -> tuple[httpx.AsyncClient, httpx.Request]:
+        """What a request needs before a socket opens. Raises `BadRequest` where address or environment forbid one."""
+        try:
+            return self._connected(), self._request(method, path, payload, key, progress, streaming)
+        except (httpx.InvalidURL, ImportError, ValueError, OSError) as raw:
+            # httpx also reads the proxies and certificates of the environment, and raises whatever it meets there
+            why = one_line(str(raw), 160)
+        raise BadRequest(
+            f"no request to {self.server} can be made: {why}",
+            advice="Check the address, and HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE in the environment",
+            reached=False,
+        )
 
     def _connected(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()

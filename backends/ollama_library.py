@@ -132,7 +132,8 @@ async def unload_model(wire: Wire, model: str) -> None:
 
 
 async def pull_model(wire: Wire, model: str) -> AsyncGenerator[PullProgress, None]:
-    """Bring a model from the library. Closing the iterator pauses; a later pull resumes.
+    """Bring a model from the library. Closing the iterator pauses; a later pull resumes, unless Ollama was
+    started anew meanwhile: it then throws away what is not whole (its OLLAMA_NOPRUNE keeps it).
 
     Raises `BackendError`: `NoSuchModel` where the library has none of that name.
     """

@@ -242,9 +242,9 @@ class ChatServer:
                     yield self._event(data, payload)
 
     def _event(self, data: str, payload: Payload) -> Any:
-        value = parse_json(data)
+        answer = Answer(200, {}, data.encode("utf-8", "replace"))
+        value = self._read(answer)
         if isinstance(value, dict) and value.get("error"):
-            answer = Answer(200, {}, data.encode("utf-8", "replace"))
             raise self._failure(answer, payload)
         return value
 
@@ -265,10 +265,13 @@ class ChatServer:
         return completion
 
     def _read(self, answer: Answer) -> Any:
-        try:
-            return parse_json(answer.body)
-        except MalformedReply as error:
-            said = self._key.redacted(error.message)
+        said = ""
+        # The message quotes a part of the body: a key that is cut there would not be found afterwards.
+        for body in (answer.body, self._key.redacted_body(answer.body)):
+            try:
+                return parse_json(body)
+            except MalformedReply as error:
+                said = error.message
         raise MalformedReply(f"{self._wire.server}, HTTP {answer.status}: {said}", status=answer.status)
 
     def _failure(self, answer: Answer, payload: Payload | None = None) -> BackendError:

@@ -7,6 +7,7 @@ import re
 _NAMES = r"think|thinking|thought|reasoning|analysis|seed:think"
 _OPEN = re.compile(rf"\s*<({_NAMES})>", re.IGNORECASE)
 _CLOSE = re.compile(rf"</({_NAMES})>\s*", re.IGNORECASE)
+_LONE_CLOSE = re.compile(r"</think>\s*", re.IGNORECASE)
 _ANY_OPEN = re.compile(rf"<({_NAMES})>", re.IGNORECASE)
 _LONGEST_TAG = len("<seed:think>")
 
@@ -14,11 +15,11 @@ _LONGEST_TAG = len("<seed:think>")
 def split_reasoning(text: str) -> tuple[str, str | None]:
     """(answer, reasoning or None). Only what stands before the answer counts as reasoning.
 
-    The opening tag may be missing (the prompt held it); a block that is never closed is all reasoning.
+    The opening tag of `</think>` may be missing (the prompt held it); a block that is never closed is all reasoning.
     """
     opened = _OPEN.match(text)
     if opened is None:
-        closed = _CLOSE.search(text)
+        closed = _LONE_CLOSE.search(text)
         if closed is None or _ANY_OPEN.search(text, 0, closed.start()):
             return text, None
         return text[closed.end() :], text[: closed.start()].strip() or None

@@ -229,6 +229,7 @@ def _explained(failed: HubFailed, access: HubAccess, repo: str, writing: bool) -
         ),
         "incomplete": (f"after the commit, {name} on {repo} is not what was sent", "Push again"),
         "checksum": (f"{name} of {repo} is not what the Hub says it is (its checksum differs)", "Try again"),
+        "busy": (f"another Pairsmith is downloading {repo}", "Wait for it"),
         "vanished": (failed.message, failed.advice or "Try again"),
         "timeout": (failed.message, failed.advice),
         "no_part": (f"{repo}: {said}", "hf:OWNER/NAME:CONFIG/SPLIT says which part is meant"),

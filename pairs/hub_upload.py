@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .hub_talk import Refused, Talk, open_api, status_of
+from .hub_talk import Refused, Talk, open_api, status_of, token_of
 
 _UNTOUCHED = frozenset({".gitattributes", "README.md", ".gitignore"})
 """What a repository may hold that was made on the Hub's pages and never used."""
+_TRANSPORT_S = 30.0
 
 
 def upload(job: Mapping[str, Any], talk: Talk) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def upload(job: Mapping[str, Any], talk: Talk) -> dict[str, Any]:
     info, made = _repository(api, job, where, talk)
     head = info.sha
     there = _tree(api, where, head, talk)
-    if not made and job["mark"] not in there and set(there) - _UNTOUCHED:
+    if not made and set(there) - _UNTOUCHED and not _filled_by_us(job, there.get(job["mark"]), head):
         raise Refused("taken", files=len(there))
     with ExitStack() as stack:
         meter = _Meter(talk, sum(file["size"] for file in job["files"]))
@@ -90,6 +91,30 @@ def _tree(api: Any, where: Mapping[str, str], revision: str | None, talk: Talk) 
             return {}
         raise
     return {entry.path: entry for entry in entries if hasattr(entry, "blob_id")}
+
+
+def _filled_by_us(job: Mapping[str, Any], mark: Any, head: str) -> bool:
+    """Whether a push of ours made what is there: its mark is, and begins as ours does (others have files of that name).
+
+    Raises what httpx raises.
+    """
+    begins = job["begins"].encode()
+    if mark is None or mark.size < len(begins):
+        return False
+    if not begins:
+        return True
+    hub, httpx = importlib.import_module("huggingface_hub"), importlib.import_module("httpx")
+    where = {"repo_type": job["repo_type"], "revision": head, "endpoint": job["endpoint"]}
+    headers = {**hub.utils.build_hf_headers(token=token_of(job)), "Accept-Encoding": "identity"}
+    headers["Range"] = f"bytes=0-{len(begins) - 1}"
+    address, data = hub.hf_hub_url(job["repo"], mark.path, **where), b""
+    with httpx.stream("GET", address, headers=headers, follow_redirects=True, timeout=_TRANSPORT_S) as answer:
+        answer.raise_for_status()
+        for piece in answer.iter_raw():  # a server that knows no ranges sends all of it
+            data += piece
+            if len(data) >= len(begins):
+                break
+    return data.startswith(begins)
 
 
 class _Meter:

@@ -4,6 +4,7 @@ checked against its hash, and they are read as files of the same kinds are. No s
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -52,7 +53,7 @@ def download_dataset(
     note: Note = lambda text: None,
     check: Callable[[], None] = lambda: None,
 ) -> Download:
-    """Download the data files that a source means (blocking). The whole files of a download that was cut are kept.
+    """Download the data files that a source means (blocking). What has arrived of a download that is cut is kept.
 
     Raises HubFailed, PairsmithError where they are larger than `most_bytes` together, and for the disk.
     """
@@ -60,6 +61,7 @@ def download_dataset(
     _forget_old(place.parent)
     try:
         place.mkdir(parents=True, exist_ok=True)
+        os.utime(place)  # kept for a week from the last try on
     except OSError as error:
         from .store.errors import from_os
 

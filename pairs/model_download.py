@@ -65,7 +65,10 @@ def bring_model(
         parts.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         done = run_job(job, access, timeout_s=timeout_s, tell=tell, note=note, check=check)
-        shutil.move(str(done["path"]), target)
+        # Where the models lie on another disk a move is a copy, and half a copy must not be found either.
+        whole = target.with_name(f".{target.name}.part")
+        shutil.move(str(done["path"]), whole)
+        whole.replace(target)
         shutil.rmtree(parts, ignore_errors=True)
     except HubFailed as failed:
         raise _explained(failed, access, model) from None

@@ -10,7 +10,14 @@ import zlib
 
 import pytest
 
-from pairsmith.backends.errors import BackendError, BadRequest, MalformedReply, NotReachable, TimedOut
+from pairsmith.backends.errors import (
+    BackendError,
+    BadRequest,
+    ContextOverflow,
+    MalformedReply,
+    NotReachable,
+    TimedOut,
+)
 from pairsmith.backends.protocol import Message, Request
 from tests.http_doors import ASK, CANARY, nim_at, openai_at
 from tests.servers import nim
@@ -233,3 +240,51 @@ async def test_the_key_is_in_no_error_even_if_the_server_echoes_it() -> None:
                 assert CANARY not in f"{seen!s} {seen!r} {vars(seen)}"
                 seen = seen.__cause__ or seen.__context__
             assert CANARY not in repr(door)
+
+
+@pytest.mark.parametrize("before", [b"no JSON: ", b"y" * 100])
+async def test_the_key_is_in_no_error_of_a_stream_either_whole_or_cut(before: bytes) -> None:
+    event = b"data: " + before + CANARY.encode() + b"\n\n"
+    for reply in (
+        Outgoing(headers={"content-type": "text/event-stream"}, pieces=[(0.0, event)]),
+        Outgoing(200, before + CANARY.encode()),
+    ):
+        async with HttpServer(reply) as server:
+            with pytest.raises(MalformedReply) as caught:
+                async for _ in openai_at(server.url).stream(ASK):
+                    pass
+            with pytest.raises(MalformedReply) as whole:
+                await openai_at(server.url).complete(ASK)
+        assert CANARY[:8] not in f"{caught.value} {whole.value}"
+
+
+@pytest.mark.parametrize("key", ["x", "0"])
+async def test_a_key_of_one_letter_does_not_garble_what_the_server_says(key: str) -> None:
+    said = "This model's maximum context length is 4096 tokens"
+    async with HttpServer(Outgoing(400, {"error": {"message": said, "code": 400}})) as server:
+        with pytest.raises(ContextOverflow, match=said):
+            await openai_at(server.url, key=key).complete(ASK)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9"),
+        ("ALL_PROXY", "ftp://127.0.0.1:9"),
+        ("SSL_CERT_FILE", "/nonexistent/certificates.pem"),
+    ],
+)
+async def test_proxies_and_certificates_that_cannot_be_used_are_said(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    health = await openai_at("https://pairsmith.invalid").health()
+    assert isinstance(health.error, BadRequest)
+    assert not health.error.reached
+    assert name in health.advice
+
+
+async def test_an_address_that_cannot_be_one_is_a_bad_request() -> None:
+    with pytest.raises(BadRequest, match=r"192\.168\.1\.300") as caught:
+        await openai_at("https://192.168.1.300:8000").models()
+    assert not caught.value.reached

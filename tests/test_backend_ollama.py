@@ -183,6 +183,8 @@ async def test_gpt_oss_which_cannot_stop_thinking_is_told_to_think_little() -> N
         ("<think>\nLet me see.\n</think>\n\nUse git switch.", "Use git switch.", "Let me see."),
         ("Let me see.\n</think>\nUse git switch.", "Use git switch.", "Let me see."),
         ("Write <think> and </think> around it.", "Write <think> and </think> around it.", None),
+        ("<a>\n</analysis>\n</a> closes it.", "<a>\n</analysis>\n</a> closes it.", None),
+        ("The element ends with </thought>.", "The element ends with </thought>.", None),
         ("a < b", "a < b", None),
     ],
 )

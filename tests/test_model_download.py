@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pairsmith.pairs.errors import PairsmithError
 from pairsmith.pairs.hub_access import HubAccess
 from pairsmith.pairs.hub_process import HubFailed
 from pairsmith.pairs.model_download import bring_model, hub_for_models, is_here
@@ -102,6 +104,26 @@ def test_after_kill_9_only_the_rest_is_fetched(tmp_path: Path) -> None:
         last = [one for one in hub.seen if one.path.startswith("/store/")][-1]
     start = int(last.headers["range"].removeprefix("bytes=").rstrip("-"))
     assert start >= arrived
+
+
+def test_half_a_copy_to_another_disk_is_not_found_as_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies_in_the_middle(source: str, target: Path) -> None:
+        target.write_bytes(Path(source).read_bytes()[:1000])
+        raise OSError(28, "No space left on device")
+
+    with Hub() as hub:
+        access = serve(hub)
+        with monkeypatch.context() as patched:
+            patched.setattr(shutil, "move", dies_in_the_middle)
+            with pytest.raises(PairsmithError):
+                bring_model(MODEL, access, tmp_path)
+        assert not is_here(MODEL, tmp_path)
+        asked = sum(one.path.startswith("/store/") for one in hub.seen)
+        assert bring_model(MODEL, access, tmp_path).read_bytes() == DATA
+        assert sum(one.path.startswith("/store/") for one in hub.seen) == asked
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [MODEL.file]
 
 
 def test_a_spoilt_file_is_refused_and_nothing_of_it_is_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -17,7 +18,8 @@ from typing import Any
 import pytest
 
 import pairsmith.training
-from pairsmith.training import atomic
+from pairsmith.training import __main__, atomic, evaluation_loss, verbs
+from pairsmith.training.events import Control, Printer
 from tests.small_models import run_folder
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -342,6 +344,65 @@ def test_a_memory_limit_ends_in_an_oom_error_and_the_parent_lives(tmp_path: Path
     assert code == 1
     assert events[-1]["event"] == "error"
     assert events[-1]["kind"] == "oom"
+
+
+def test_memory_that_runs_out_after_the_load_is_not_called_the_load(
+    trained: tuple[Path, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def starved(*_arguments: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
+
+    folder, _ = trained
+    monkeypatch.setattr(evaluation_loss, "sums", starved)
+    monkeypatch.setattr(__main__, "Printer", lambda _stream: Printer(sys.stdout))
+    monkeypatch.setattr(Control, "listen", lambda _control: None)
+    code = __main__.main(["perplexity", str(folder / "model"), "--file", str(folder / "test.jsonl")])
+    error = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (code, error["kind"]) == (1, "oom")
+    assert "in perplexity, after the model was loaded" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "perplexity MODEL --file FOLDER/test.jsonl",
+        "perplexity MODEL --file FOLDER/test.jsonl --text --stride 64",
+        "choices MODEL --file QUESTIONS",
+        "export MODEL --to TO --format gguf-f32",
+        "export MODEL --to TO --format safetensors",
+        "evaluate FOLDER --name cancelled",
+    ],
+)
+def test_measuring_and_exporting_can_be_cancelled_between_their_parts(
+    trained: tuple[Path, list[dict[str, Any]]], tmp_path: Path, words: str
+) -> None:
+    folder, _ = trained
+    questions = tmp_path / "questions.csv"
+    questions.write_text("One and one?,1,2,3,4,B\n" * 3)
+    names = {
+        "MODEL": folder / "model",
+        "FOLDER": folder,
+        "QUESTIONS": questions,
+        "TO": tmp_path / "to",
+    }
+    for name, path in names.items():
+        words = words.replace(name, str(path))
+    said: list[dict[str, Any]] = []
+    control = Control()
+
+    class Listening(Printer):
+        def write(self, item: dict[str, Any]) -> None:
+            said.append(item)
+            if item["event"] == "progress" and (item["unit"] != "responses" or item["done"] == item["total"]):
+                control.cancel.set()
+
+    code = verbs.run(__main__.parser().parse_args(words.split()), Listening(io.StringIO()), control)
+    assert code == 130
+    assert said[-1]["state"] == "cancelled"
+    assert not (tmp_path / "to").exists()
+    assert not list(folder.glob("evaluation/cancelled*"))
 
 
 def test_chat_answers_line_by_line(trained: tuple[Path, list[dict[str, Any]]]) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
+from pairsmith.training import generate as module
+from pairsmith.training.batches import Packed, pack
+from pairsmith.training.data import Example
 from pairsmith.training.generate import Answer, Cancelled, Sampling, generate
 from pairsmith.training.reference import Reference
 from pairsmith.training.reference import generate as slow
@@ -75,6 +79,24 @@ def test_every_answer_and_token_is_reported_once() -> None:
     )
     assert [seen[index].tokens for index in range(6)] == [answer.tokens for answer in answers]
     assert [tokens[index] for index in range(6)] == [answer.tokens for answer in answers]
+
+
+def test_long_prompts_are_answered_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lively_model(Shape(2, 32, 4, 96, 60))
+    prompts = _prompts(20, 5)
+    expected = generate(model, prompts, END, Sampling(12))
+    sizes = []
+
+    def packed(batch: Sequence[Example]) -> Packed:
+        sizes.append(len(batch) * max(len(example.inputs) for example in batch))
+        return pack(batch)
+
+    monkeypatch.setattr(module, "CELLS", 100)
+    monkeypatch.setattr(module, "pack", packed)
+    found = generate(model, prompts, END, Sampling(12))
+    assert len(sizes) > 3
+    assert max(sizes) <= 100
+    assert [answer.tokens for answer in found] == [answer.tokens for answer in expected]
 
 
 def test_generation_can_be_cancelled() -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.server
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from pairsmith.training import bases, hub
+from pairsmith.training import bases, hub, train
 from pairsmith.training.errors import TrainingError
+from pairsmith.training.events import Control, Event
+
+from .small_models import run_folder
 
 CONTENT = {
     "config.json": b'{"n_head": 4}',
@@ -27,8 +36,12 @@ class _Server(http.server.ThreadingHTTPServer):
     def __init__(self, store: _Server | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.store = store
+        self.cut = "model.safetensors"
         self.cut_at: int | None = None
+        self.silent = False
+        """What is cut stays open and says no more."""
         self.spoil = False
+        self.ranges: Literal["known", "unknown", "elsewhere", "refused"] = "known"
         self.seen: list[tuple[str, str, str | None, str | None]] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -67,16 +80,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             data = bytes(len(data))
         status = 200
         length = len(data)
-        if start:
-            status, data = 206, data[int(start.removeprefix("bytes=").rstrip("-")) :]
+        between = {}
+        if start and self.server.ranges == "refused":
+            self._send(416, b"", {})
+            return
+        if start and self.server.ranges != "unknown":
+            first = 10 if self.server.ranges == "elsewhere" else int(start.removeprefix("bytes=").rstrip("-"))
+            between = {"Content-Range": f"bytes {first}-{length - 1}/{length}"}
+            status, data = 206, data[first:]
             length = len(data)
-        if self.server.cut_at is not None and body and large:
+        if self.server.cut_at is not None and body and name == self.server.cut:
             data, self.server.cut_at = data[: self.server.cut_at], None
         self._send(
-            status, data if body else b"", {**(linked if large else {}), "Content-Length": str(length)}
+            status,
+            data if body else b"",
+            {**(linked if large else {}), **between, "Content-Length": str(length)},
         )
         if body and len(data) < length:
             self.close_connection = True
+            if self.server.silent:
+                time.sleep(3600)
 
     def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -130,12 +153,108 @@ def test_a_broken_download_goes_on_where_it_stopped(server: _Server, store: _Ser
     assert store.seen[-1][3] == "bytes=1000000-"
 
 
+CHILD = """
+import sys
+from pathlib import Path
+from pairsmith.training import hub
+hub.fetch("owner/name", Path(sys.argv[1]))
+"""
+
+
+def test_after_kill_9_only_the_rest_is_fetched(server: _Server, store: _Server, tmp_path: Path) -> None:
+    store.cut_at, store.silent = 3_000_000, True
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)])
+    end = time.monotonic() + 20
+    while not any(part.stat().st_size for part in tmp_path.glob("model*.part")) and time.monotonic() < end:
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    (part,) = tmp_path.glob("*.part")
+    arrived = part.stat().st_size
+    assert 0 < arrived <= 3_000_000
+    hub.fetch("owner/name", tmp_path)
+    assert store.seen[-1][3] == f"bytes={arrived}-"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == CONTENT
+
+
+@pytest.mark.parametrize("ranges", ["unknown", "elsewhere", "refused"])
+def test_a_server_that_does_not_go_on_is_asked_for_all(
+    server: _Server, store: _Server, tmp_path: Path, ranges: Literal["unknown", "elsewhere", "refused"]
+) -> None:
+    store.cut_at, store.ranges = 1_000_000, ranges
+    with pytest.raises(TrainingError):
+        hub.fetch("owner/name", tmp_path)
+    hub.fetch("owner/name", tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == CONTENT
+
+
+def test_what_arrived_of_another_version_is_not_gone_on_with(
+    server: _Server, store: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.cut_at = 1_000_000
+    with pytest.raises(TrainingError):
+        hub.fetch("owner/name", tmp_path)
+    newer = bytes(reversed(CONTENT["model.safetensors"]))
+    monkeypatch.setitem(CONTENT, "model.safetensors", newer)
+    hub.fetch("owner/name", tmp_path)
+    assert store.seen[-1][3] is None
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == CONTENT
+
+
+def test_a_small_file_that_was_cut_begins_anew_because_no_hash_would_tell_a_mixture(
+    server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.cut, server.cut_at = "merges.txt", 5
+    with pytest.raises(TrainingError, match="after 5 of"):
+        hub.fetch("owner/name", tmp_path)
+    monkeypatch.setitem(CONTENT, "merges.txt", b"another one of")
+    hub.fetch("owner/name", tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == CONTENT
+
+
+def test_a_second_process_waits_for_the_first_and_downloads_nothing(server: _Server, tmp_path: Path) -> None:
+    held = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    second = threading.Thread(target=hub.fetch, args=("owner/name", tmp_path))
+    second.start()
+    time.sleep(0.2)
+    assert second.is_alive()
+    for name, data in CONTENT.items():
+        (tmp_path / name).write_bytes(data)
+    os.close(held)
+    second.join(20)
+    assert not second.is_alive()
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("state", ["paused", "cancelled"])
+def test_a_training_that_is_stopped_while_its_base_comes_ends_at_once_and_goes_on_there(
+    server: _Server, store: _Server, tmp_path: Path, state: str
+) -> None:
+    models, control = tmp_path / "models", Control()
+    folder = run_folder(tmp_path / "run", base="owner/name", models_dir=str(models))
+
+    def stop(told: Event) -> None:
+        if told["file"] == "model.safetensors":
+            (control.pause if state == "paused" else control.cancel).set()
+
+    events = list(train.run(folder, False, control, stop))
+    assert [(one["event"], one["state"], one["step"], one["model"]) for one in events] == [
+        ("done", state, 0, None)
+    ]
+    (part,) = models.rglob("*.part")
+    arrived = part.stat().st_size
+    assert 0 < arrived < len(CONTENT["model.safetensors"])
+    bases.locate("owner/name", str(models))
+    assert store.seen[-1][3] == f"bytes={arrived}-"
+
+
 def test_a_wrong_checksum_is_refused_and_thrown_away(server: _Server, store: _Server, tmp_path: Path) -> None:
     store.spoil = True
     with pytest.raises(TrainingError, match="SHA-256"):
         hub.fetch("owner/name", tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
-    assert not (tmp_path / "model.safetensors.part").exists()
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_no_such_model_and_no_server_are_network_errors(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from pairsmith.training import evaluate, evaluation_loss, forward, metrics, statistics
-from pairsmith.training.data import IGNORED
+from pairsmith.training.batches import Packed, pack
+from pairsmith.training.data import IGNORED, Example
 from pairsmith.training.errors import TrainingError
 from pairsmith.training.shapes import Shape
 from pairsmith.training.vocabulary import byte_vocabulary
@@ -87,6 +89,25 @@ def test_losses_per_example_equal_an_independent_loop() -> None:
         pairs = [(at, target) for at, target in enumerate(example.targets) if target != IGNORED]
         assert count == len(pairs)
         assert total == pytest.approx(-sum(float(logits[at, target]) for at, target in pairs), abs=1e-3)
+
+
+def test_one_long_example_does_not_make_its_short_neighbours_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lively_model(Shape(1, 16, 2, 64, 300))
+    short = random_examples(20, 300, shared=0, masked=False)
+    long = Example((1,) * 60, (2,) * 60)
+    expected = evaluation_loss.sums(model, [*short[:10], long, *short[10:]])
+    cells = []
+
+    def packed(batch: Sequence[Example]) -> Packed:
+        cells.append(len(batch) * max(len(example.inputs) for example in batch))
+        return pack(batch)
+
+    monkeypatch.setattr(evaluation_loss, "CELLS", 300)
+    monkeypatch.setattr(evaluation_loss, "pack", packed)
+    found = evaluation_loss.sums(model, [*short[:10], long, *short[10:]])
+    assert max(cells) <= 300
+    assert [count for _, count in found] == [count for _, count in expected]
+    assert [loss for loss, _ in found] == pytest.approx([loss for loss, _ in expected], abs=1e-3)
 
 
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 18, 40, 64, 65])

@@ -260,6 +260,41 @@ def test_early_stopping_publishes_the_best_weights(tmp_path: Path) -> None:
     assert json.loads((folder / "model" / "pairsmith.json").read_text())["step"] == best["step"]
 
 
+def test_the_best_weights_are_never_those_of_an_earlier_start_in_the_same_folder(tmp_path: Path) -> None:
+    settings = {"train": 40, "early_stop": 50, "validate_every": 1, "sample_tokens": 0}
+    folder = run_folder(tmp_path / "run", epochs=8, learning_rate=0.003, **settings)
+    killed = train.run(folder, False, Control())
+    for item in killed:
+        if item["event"] == "step" and item["step"] == 4:
+            break
+    killed.close()
+    best = folder / "checkpoints" / "best"
+    assert [path.name for path in best.iterdir()] == ["step-00000003"]
+    half_written = best / f".step-00000004.tmp-{2**22 + 1}-0123abcd"
+    half_written.mkdir()
+    found = _events(run_folder(tmp_path / "run", epochs=2, learning_rate=0.5, **settings))
+    assert found[-1]["best_step"] == 0
+    assert json.loads((folder / "model" / "pairsmith.json").read_text())["step"] == 0
+    assert not half_written.exists()
+
+
+def test_a_pause_on_a_full_disk_says_what_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run_folder(tmp_path / "run", epochs=1)
+    _run_and_stop(folder, 2, "pause")
+
+    def full(*_arguments: Any, **_keywords: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    found = _run_and_stop(folder, 4, "pause", resume=True)
+    assert found[-1]["state"] == "paused"
+    message = _named(found, "warning")[-1]["message"]
+    assert "what came after step 2 is computed again" in message
+    assert "goes on" not in message
+
+
 def test_a_full_disk_at_a_checkpoint_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run_folder(tmp_path / "run", epochs=1, checkpoint_every=1)
     original = checkpoints.save_file

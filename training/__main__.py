@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from .errors import TrainingError
-from .events import CANCELLED, Control, Printer, event
+from .events import CANCELLED, Control, Event, Printer, event
 
 FAILED, WRONG_USAGE = 1, 2
 
@@ -79,7 +79,7 @@ def _add_model_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--offline", action="store_true")
     verb.add_argument("--prompt-style", choices=("alpaca", "phi3"))
     verb.add_argument("--header", action="store_true", help="put the response header into the prompt")
-    verb.add_argument("--batch", type=int, default=128, help="prompts answered at a time")
+    verb.add_argument("--batch", type=int, default=128, help="the most prompts answered at a time")
     verb.add_argument("--max-new-tokens", type=int, default=256)
     verb.add_argument("--temperature", type=float, default=0.0)
     verb.add_argument("--top-k", type=int)
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
         printer.write(event("error", kind=kind, message=_line(str(error)), advice=advice))
         return FAILED
     except Exception as error:
-        shortage = _out_of_memory(error)
+        shortage = _out_of_memory(error, printer.started)
         if shortage is not None:
             printer.write(event("error", kind="oom", message=shortage.message, advice=shortage.advice))
             return FAILED
@@ -124,12 +124,20 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
 
 
-def _out_of_memory(error: Exception) -> TrainingError | None:
-    """The error to report where memory ran out before a run could be estimated (while its weights were read)."""
+def _out_of_memory(error: Exception, started: Event | None) -> TrainingError | None:
+    """The error to report where memory ran out: before a run could be estimated (while its weights were read), or at
+    what a loaded model was `started` for."""
     from . import devices
 
     if not devices.is_out_of_memory(error):
         return None
+    if started is not None:
+        return TrainingError(
+            "oom",
+            f"out of memory on {started['device']} in {started['verb']}, after the model was loaded",
+            "Take a smaller --batch, fewer --max-new-tokens or --device cpu, or unload models that Ollama or another "
+            "worker holds.",
+        )
     import torch
 
     free = devices.free_memory(torch.device("cpu")) >> 20

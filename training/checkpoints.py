@@ -47,7 +47,9 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         _save(partial / "optimizer.safetensors", checkpoint.optimiser | checkpoint.random)
         state = json.dumps(checkpoint.state, allow_nan=False)
         (partial / "state.json").write_text(state, encoding="utf-8")
-    for old in sorted(folder.glob(f"{_NAME}*"))[:-keep]:
+    # a higher step is no newer one where it was left by a run that was begun again: the one just written stays
+    others = sorted(path for path in folder.glob(f"{_NAME}*") if path != target)
+    for old in others[: max(0, len(others) - (keep - 1))]:
         atomic.remove(old)
     return target
 

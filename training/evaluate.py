@@ -13,7 +13,7 @@ from . import atomic, data, evaluation_loss, inference, metrics, statistics
 from .data import Pair
 from .errors import TrainingError
 from .events import Control, Event, event
-from .generate import Answer
+from .generate import Answer, Cancelled
 from .inference import Options, Speaker
 
 PER_ITEM = ("bleu", *metrics.ROUGES, "exact_match", "short_answer_match")
@@ -28,7 +28,8 @@ def run(
     control: Control,
     emit: Callable[[Event], None],
 ) -> Iterator[Event]:
-    """The events of an evaluation; `emit` takes those that come from within a batch. Raises TrainingError."""
+    """The events of an evaluation; `emit` takes those that come from within a batch. Raises TrainingError, and
+    generate.Cancelled where `control` is told to cancel: nothing is written then."""
     model, name = _named(folder, model, name)
     speaker = inference.load(model, options, folder)
     pairs = data.read_pairs(folder / "test.jsonl", required=False)
@@ -59,10 +60,11 @@ def run(
         answers, generation = _answers(speaker, pairs, options, control, emit)
         items = _items(speaker, pairs, answers)
         report |= {"generation": generation}
-        perplexity, cut = _perplexity(speaker, pairs, items)
+        perplexity, cut = _perplexity(speaker, pairs, items, control)
         report |= {"perplexity": perplexity, "truncated": cut, "metrics": measure(items)}
     if questions:
-        report["choices"] = _choices(speaker, questions, emit)
+        report["choices"] = _choices(speaker, questions, control, emit)
+    _heed(control)
     files = write(folder / "evaluation", name, report, items)
     yield event("done", verb="evaluate", state="finished", report=report, files=files)
 
@@ -162,8 +164,13 @@ def measure(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _heed(control: Control) -> None:
+    if control.cancel.is_set():
+        raise Cancelled
+
+
 def _perplexity(
-    speaker: Speaker, pairs: Sequence[Pair], items: list[dict[str, Any]]
+    speaker: Speaker, pairs: Sequence[Pair], items: list[dict[str, Any]], control: Control
 ) -> tuple[dict[str, Any], int]:
     """Perplexity of the expected responses and of the whole texts; adds each response's loss to its item."""
     context = speaker.model.shape.context
@@ -171,7 +178,7 @@ def _perplexity(
     cut = 0
     for name, masked in (("response", True), ("text", False)):
         examples = data.examples(pairs, speaker.vocabulary, speaker.style, context, masked)
-        sums = evaluation_loss.sums(speaker.model, examples)
+        sums = evaluation_loss.sums(speaker.model, examples, lambda _done: _heed(control))
         labels = sum(count for _, count in sums)
         loss = sum(total for total, _ in sums) / labels if labels else math.nan
         found |= {name: _exp(loss), f"nll_{name}": loss, f"tokens_{name}": labels}
@@ -187,9 +194,13 @@ def _exp(loss: float) -> float:
 
 
 def _choices(
-    speaker: Speaker, questions: Sequence[metrics.Question], emit: Callable[[Event], None]
+    speaker: Speaker,
+    questions: Sequence[metrics.Question],
+    control: Control,
+    emit: Callable[[Event], None],
 ) -> dict[str, Any]:
     def report(done: int) -> None:
+        _heed(control)
         if done % 20 == 0 or done == len(questions):
             emit(event("progress", done=done, total=len(questions), unit="questions"))
 

@@ -12,7 +12,9 @@ from .data import Example
 from .model import GPT2
 
 TOKENS = 4096
-"""Tokens that are computed at a time."""
+"""Tokens that are computed at a time,"""
+CELLS = 4 * TOKENS
+"""and places of the padded layout: one long example among many short ones would make all of them as long."""
 
 
 def sums(
@@ -32,13 +34,15 @@ def sums(
 
 def _batches(examples: Sequence[Example]) -> list[list[Example]]:
     batches: list[list[Example]] = [[]]
-    tokens = 0
+    tokens = longest = 0
     for example in examples:
-        if batches[-1] and tokens + len(example.inputs) > TOKENS:
+        length = len(example.inputs)
+        cells = (len(batches[-1]) + 1) * max(longest, length)
+        if batches[-1] and (tokens + length > TOKENS or cells > CELLS):
             batches.append([])
-            tokens = 0
+            tokens = longest = 0
         batches[-1].append(example)
-        tokens += len(example.inputs)
+        tokens, longest = tokens + length, max(longest, length)
     return [batch for batch in batches if batch]
 
 

@@ -41,6 +41,8 @@ class Printer:
     """Writes events to stdout and, for a run, to its `events.jsonl`. Anything else that prints goes to stderr."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
+        self.started: Event | None = None
+        """The `started` event, once it was written: the model is loaded."""
         self._lock = threading.Lock()
         self._file: TextIO | None = None
         if stream is not None:
@@ -58,6 +60,8 @@ class Printer:
     def write(self, item: Event) -> None:
         """Print one event. A closed pipe means that nobody listens any more: the process ends."""
         line = json.dumps(item, ensure_ascii=True, allow_nan=False) + "\n"
+        if item["event"] == "started":
+            self.started = item
         with self._lock:
             if self._file is not None:
                 try:

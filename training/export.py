@@ -31,7 +31,7 @@ def write(
             raise TrainingError(
                 "export", f"{target}: a model that we did not write is there", "Take a new folder."
             )
-        export_safetensors.write(target, shape, tensors, speaker.vocabulary, notes)
+        export_safetensors.write(target, shape, tensors, speaker.vocabulary, notes, progress=progress)
         return [target]
     if format_ == "ollama":
         kind = gguf.F16

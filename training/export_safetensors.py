@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ def write(
     vocabulary: Vocabulary,
     notes: dict[str, Any],
     extra: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
     """Publish weights, `config.json`, tokenizer files and our notes as the folder `target`.
 
@@ -30,6 +31,7 @@ def write(
     try:
         with atomic.folder(target) as partial:
             weights.save(partial / "model.safetensors", tensors)
+            progress(len(tensors), len(tensors))
             vocabulary.save(partial)
             files = {
                 "config.json": hub_config(shape, vocabulary),

@@ -20,7 +20,9 @@ from .model import GPT2
 ROOM = 32
 """Tokens by which the store of keys and values grows."""
 ROWS = 128
-"""Prompts that are answered at a time."""
+"""Prompts that are answered at a time,"""
+CELLS = 1 << 14
+"""fewer where they are long: so many places for tokens (of 124M, their keys and values alone take 1.2 GB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +92,17 @@ def generate(
 ) -> list[Answer]:
     """An answer for every prompt (not empty, shorter than the context), in order.
 
-    `tokens` is the number of ids that have a text (a model may have more); `limits` are lengths for each prompt instead
-    of `max_new_tokens`. Raises Cancelled when `stop()` is true.
+    `tokens` is the number of ids that have a text (a model may have more); `rows` the most prompts at a time; `limits`
+    are lengths for each prompt instead of `max_new_tokens`. Raises Cancelled when `stop()` is true.
     """
     answers = [Answer() for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     with torch.no_grad():
-        for start in range(0, len(order), rows):
-            chosen = order[start : start + rows]
+        while order:
+            count = min(rows, len(order))
+            while count > 1 and count * len(prompts[order[count - 1]]) > CELLS:
+                count -= 1
+            chosen, order = order[:count], order[count:]
             batch = _Batch(model, prompts, chosen, end_of_text, sampling, tokens, answers)
             batch.limits = limits
             batch.run(on_answer, on_token, stop)

@@ -1,17 +1,21 @@
 """Download a model's files from the Hugging Face Hub: progress, resume, SHA-256; with the standard library only.
 
+Only a file of which the Hub names the SHA-256 (every large one) is gone on with, in a part that bears it: nothing else
+would tell a mixture of two versions. The others are small and begin anew.
+
 The token (`HF_TOKEN`) goes to the Hub's own origin alone, never to where it redirects.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
 import re
 import ssl
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +45,25 @@ def fetch(name: str, target: Path, progress: Progress = lambda _name, _done, _to
     Raises TrainingError("network"): no connection, no such model, a checksum that differs.
     """
     target.mkdir(parents=True, exist_ok=True)
-    for file in FILES:
-        if not (target / file).exists():
-            _fetch_file(name, file, target / file, progress)
+    with _alone(target):
+        for file in FILES:
+            if not (target / file).exists():
+                _fetch_file(name, file, target / file, progress)
     return target
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for whoever downloads to this folder: two that write into one part would spoil it."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +81,24 @@ def _fetch_file(name: str, file: str, target: Path, progress: Progress) -> None:
     address = f"{endpoint}/{name}/resolve/main/{file}"
     try:
         remote = _describe(address, file)
-        partial = target.with_name(f"{target.name}.part")
+        partial = target.with_name(f"{target.name}.{remote.sha256}.part")
+        for other in target.parent.glob(f"{target.name}.*part"):
+            if other != partial or remote.sha256 is None:
+                other.unlink()
         _receive(remote, partial, file, progress)
+        right = remote.sha256 is None or _digest(partial) == remote.sha256
+        if right:
+            os.replace(partial, target)
+        else:
+            partial.unlink()
     except (OSError, http.client.HTTPException) as error:
         raise TrainingError(
             "network",
             f"{file} of {name}: {error}",
             "Check the connection and start again: what has arrived is kept. Or name a local folder as the base.",
         ) from error
-    if remote.sha256 is not None and _digest(partial) != remote.sha256:
-        partial.unlink(missing_ok=True)
+    if not right:
         raise TrainingError("network", f"{file} of {name}: its SHA-256 is not the Hub's", "Start again.")
-    os.replace(partial, target)
 
 
 def _describe(address: str, file: str) -> _Remote:
@@ -114,6 +139,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _receive(remote: _Remote, partial: Path, file: str, progress: Progress) -> None:
+    """Bring what the part lacks. Raises OSError; what has arrived is kept."""
     done = partial.stat().st_size if partial.exists() else 0
     if done > remote.size:
         partial.unlink()
@@ -122,8 +148,12 @@ def _receive(remote: _Remote, partial: Path, file: str, progress: Progress) -> N
         return
     response, connection, _ = _follow("GET", remote.address, leave=True, start=done)
     try:
-        if response.status == 200:
+        if response.status == 200:  # without a range, or from a server that knows none: all comes
             done = 0
+        elif done and (response.status == 416 or (response.status == 206 and not _begins_at(response, done))):
+            partial.unlink()  # it does not go on from there: all of it is asked for
+            _receive(remote, partial, file, progress)
+            return
         elif response.status != 206:
             raise OSError(f"the server answered {response.status} {response.reason}")
         with partial.open("ab" if done else "wb") as out:
@@ -136,6 +166,10 @@ def _receive(remote: _Remote, partial: Path, file: str, progress: Progress) -> N
                 progress(file, done, remote.size)
     finally:
         connection.close()
+
+
+def _begins_at(response: http.client.HTTPResponse, start: int) -> bool:
+    return (response.getheader("Content-Range") or "").startswith(f"bytes {start}-")
 
 
 def _origin(address: str) -> str:

@@ -124,7 +124,7 @@ class Loop:
         if asked or pause or late or (every and now.step % every == 0):
             self.control.checkpoint.clear()
             if now.step < job.steps or pause:
-                yield from self.checkpoint()
+                yield from self.checkpoint(ending=pause)
         if pause:
             raise Stopped("paused")
 
@@ -297,8 +297,8 @@ class Loop:
         if self.job.world.size == 1 and self.control.cancel.is_set():
             raise Stopped("cancelled")
 
-    def checkpoint(self) -> Iterator[Event]:
-        """Write a checkpoint; a full disk is a warning, and training goes on."""
+    def checkpoint(self, ending: bool = False) -> Iterator[Event]:
+        """Write a checkpoint; a full disk is a warning. `ending`: nothing is trained after it."""
         job, now = self.job, self.now
         self.last_checkpoint = time.monotonic()
         if job.world.rank or self.saved_step == now.step:
@@ -309,12 +309,13 @@ class Loop:
                 job.folder / "checkpoints", self._checkpoint(), job.config.keep_checkpoints
             )
         except OSError as error:
-            yield event(
-                "warning",
-                kind="disk_full",
-                message=f"no checkpoint at step {now.step}: {error.strerror or error}; "
-                "training goes on, earlier checkpoints are sound",
-            )
+            so = "training goes on, earlier checkpoints are sound"
+            if ending:
+                so = (
+                    f"what came after step {self.saved_step or 0} is computed again when the run is continued"
+                )
+            message = f"no checkpoint at step {now.step}: {error.strerror or error}; {so}"
+            yield event("warning", kind="disk_full", message=message)
             return
         self.saved_step = now.step
         size = sum(item.stat().st_size for item in path.iterdir())

@@ -183,7 +183,12 @@ def accuracy(questions: Sequence[Question], likelihoods: Sequence[Sequence[float
     return {"accuracy": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
 
 
-def perplexity_of_text(model: GPT2, ids: Sequence[int], stride: int = 512) -> tuple[float, int]:
+def perplexity_of_text(
+    model: GPT2,
+    ids: Sequence[int],
+    stride: int = 512,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[float, int]:
     """Mean loss (natural log) of a long text by a sliding window of the model's context, and the tokens counted.
 
     Every token but the first is predicted once, with at least context - stride tokens before it where there are any.
@@ -202,6 +207,6 @@ def perplexity_of_text(model: GPT2, ids: Sequence[int], stride: int = 512) -> tu
         if done >= len(ids):
             break
     with torch.no_grad():
-        found = evaluation_loss.sums(model, examples)
+        found = evaluation_loss.sums(model, examples, lambda number: progress(number, len(examples)))
     count = sum(number for _, number in found)
     return (sum(loss for loss, _ in found) / count if count else float("nan")), count

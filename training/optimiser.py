@@ -35,7 +35,7 @@ class Rates:
 
 
 @dataclass(slots=True)
-class _Group:
+class Group:
     """Parameters of one kind, laid end to end."""
 
     names: list[str]
@@ -53,7 +53,7 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Piece:
     """Views of one slice of a group."""
 
     master: torch.Tensor
@@ -96,7 +96,7 @@ class AdamW:
             if names
         ]
         on_cpu = model.device.type == "cpu"
-        self._pieces = [piece for group in self.groups if group.live is None for piece in _cut(group, on_cpu)]
+        self._pieces = [piece for group in self.groups if group.live is None for piece in cut(group, on_cpu)]
 
     def _lay_out(
         self,
@@ -105,7 +105,7 @@ class AdamW:
         trained: dict[str, torch.Tensor],
         dtype: torch.dtype,
         by_row: bool,
-    ) -> _Group:
+    ) -> Group:
         total = sum(trained[name].numel() for name in names)
         device = model.device
         master = memory.zeros(total, torch.float32, device)
@@ -138,7 +138,7 @@ class AdamW:
             rows, width = trained[names[0]].shape
             live = torch.zeros(rows, dtype=torch.bool)
             model.written[names[0]] = []
-        return _Group(names, pieces, master, gradient, first, second, copy, width, live)
+        return Group(names, pieces, master, gradient, first, second, copy, width, live)
 
     def start_step(self, model: GPT2) -> None:
         """Forget the gradients of the last step."""
@@ -168,12 +168,12 @@ class AdamW:
         list(self._workers.map(lambda part: self._update_all(part, learning_rate, scale), parts))
         torch.set_num_threads(threads)
 
-    def _update_all(self, pieces: list[_Piece], learning_rate: float, scale: float) -> None:
+    def _update_all(self, pieces: list[Piece], learning_rate: float, scale: float) -> None:
         with torch.no_grad():
             for piece in pieces:
                 self._update(piece, learning_rate, scale)
 
-    def _update(self, piece: _Piece, learning_rate: float, scale: float) -> None:
+    def _update(self, piece: Piece, learning_rate: float, scale: float) -> None:
         gradient = piece.gradient
         if gradient.dtype != torch.float32 or (scale != 1.0 and gradient.device.type == "cpu"):
             # a slice is scaled in the cache: nothing is written back to memory
@@ -208,14 +208,14 @@ class AdamW:
             live = group.live.nonzero().squeeze(1)
             whole = (group.master, group.gradient, group.first, group.second)
             if 2 * len(live) > len(group.live):
-                self._update_all([_Piece(*whole, None)], learning_rate, scale)
+                self._update_all([Piece(*whole, None)], learning_rate, scale)
                 continue
             rows = [flat.view(-1, group.width) for flat in whole]
             taken = [matrix.index_select(0, live) for matrix in rows]
             group.master.mul_(1 - learning_rate * self.rates.weight_decay)
             if len(live):
                 master, gradient, first, second = (part.view(-1) for part in taken)
-                self._update_all([_Piece(master, gradient, first, second, None)], learning_rate, scale)
+                self._update_all([Piece(master, gradient, first, second, None)], learning_rate, scale)
             for matrix, part in zip((rows[0], *rows[2:]), (taken[0], *taken[2:]), strict=True):
                 matrix.index_copy_(0, live, part)
 
@@ -259,12 +259,13 @@ def _row_wise(model: GPT2, trained: dict[str, torch.Tensor]) -> list[str]:
     return [name for name in (*untied, "wpe.weight") if name in trained]
 
 
-def _cut(group: _Group, on_cpu: bool) -> list[_Piece]:
+def cut(group: Group, on_cpu: bool) -> list[Piece]:
+    """A group in slices that stay in the cache; whole where it is not on a CPU."""
     total = len(group.master)
     size = (SLICE if group.copy is None else SLICE_BF16) if on_cpu else total
     parts = [slice(start, start + size) for start in range(0, total, size)]
     return [
-        _Piece(
+        Piece(
             group.master[part],
             group.gradient[part],
             group.first[part],

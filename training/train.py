@@ -26,7 +26,7 @@ def run(
     """
     if not (folder / "config.json").exists():
         raise TrainingError("config", f"{folder}: no config.json in it")
-    for place in (folder, folder / "checkpoints"):
+    for place in (folder, folder / "checkpoints", folder / "checkpoints" / "best"):
         atomic.sweep(place)
     before = _finished(folder) if resume else None
     if before is not None:
@@ -40,7 +40,17 @@ def run(
             "Continue it with --resume, or start in a new folder.",
         )
     threads = saved.state.get("threads") if saved else None
-    job = prepare(folder, lambda name, done, total: emit(_fetching(name, done, total)), threads=threads)
+
+    def fetching(name: str, done: int, total: int) -> None:
+        emit(event("progress", verb="fetch", file=name, done=done, total=total, unit="bytes"))
+        if control.cancel.is_set() or control.pause.is_set():
+            raise Stopped("cancelled" if control.cancel.is_set() else "paused")
+
+    try:
+        job = prepare(folder, fetching, threads=threads)
+    except Stopped as stopped:  # what has arrived of the base is kept
+        yield event("done", verb="train", state=stopped.state, step=0, model=None)
+        return
     try:
         loop = Loop(job, control, saved)
         yield started(job, saved.step if saved else None)
@@ -52,10 +62,6 @@ def run(
         raise _out_of_memory(job) from error
     finally:
         job.world.stop()
-
-
-def _fetching(name: str, done: int, total: int) -> Event:
-    return event("progress", verb="fetch", file=name, done=done, total=total, unit="bytes")
 
 
 def _train(job: Job, loop: Loop) -> Iterator[Event]:

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +69,22 @@ def _options(chosen: argparse.Namespace) -> Options:
     )
 
 
-def _speaker(chosen: argparse.Namespace, printer: Printer) -> Speaker:
+def _heed(control: Control) -> None:
+    """Between two pieces of work: stop if told to. Raises generate.Cancelled."""
+    from .generate import Cancelled
+
+    if control.cancel.is_set():
+        raise Cancelled
+
+
+def _speaker(chosen: argparse.Namespace, printer: Printer, control: Control | None = None) -> Speaker:
+    """The model; with `control` its download, too, can be cancelled (raises generate.Cancelled)."""
     from . import inference
 
     def fetching(name: str, done: int, total: int) -> None:
         printer.write(event("progress", verb="fetch", file=name, done=done, total=total, unit="bytes"))
+        if control is not None:
+            _heed(control)
 
     speaker = inference.load(chosen.model, _options(chosen), progress=fetching)
     printer.write(
@@ -155,10 +167,25 @@ def _generate(chosen: argparse.Namespace, printer: Printer, control: Control) ->
     return _done(chosen, printer, path=str(chosen.to), n=len(pairs))
 
 
-def _perplexity(chosen: argparse.Namespace, printer: Printer, _control: Control) -> int:
+def _perplexity(chosen: argparse.Namespace, printer: Printer, control: Control) -> int:
+    from .generate import Cancelled
+
+    try:
+        return _done(chosen, printer, **_measured(chosen, printer, control))
+    except Cancelled:
+        return _cancelled(chosen, printer)
+
+
+def _measured(chosen: argparse.Namespace, printer: Printer, control: Control) -> dict[str, Any]:
     from . import data, evaluation_loss, metrics
 
-    speaker = _speaker(chosen, printer)
+    speaker = _speaker(chosen, printer, control)
+
+    def report(unit: str, total: int, before: int, done: int) -> None:
+        printer.write(event("progress", done=before + done, total=total, unit=unit))
+        _heed(control)
+
+    _heed(control)
     if chosen.text:
         if chosen.stride < 1:
             raise TrainingError("config", "--stride is out of range")
@@ -167,36 +194,49 @@ def _perplexity(chosen: argparse.Namespace, printer: Printer, _control: Control)
         except (OSError, UnicodeDecodeError) as error:
             raise TrainingError("data", f"{chosen.file.name}: cannot be read: {error}") from error
         loss, count = metrics.perplexity_of_text(
-            speaker.model, speaker.vocabulary.encode(text), chosen.stride
+            speaker.model,
+            speaker.vocabulary.encode(text),
+            chosen.stride,
+            lambda done, total: report("windows", total, 0, done),
         )
-        return _done(chosen, printer, perplexity=_exp(loss), nll=loss, tokens=count)
+        return {"perplexity": _exp(loss), "nll": loss, "tokens": count}
     found: dict[str, Any] = {}
     pairs = data.read_pairs(chosen.file)
-    for name, masked in (("response", True), ("text", False)):
+    for number, (name, masked) in enumerate((("response", True), ("text", False))):
         examples = data.examples(
             pairs, speaker.vocabulary, speaker.style, speaker.model.shape.context, masked
         )
-        sums = evaluation_loss.sums(speaker.model, examples)
+        sums = evaluation_loss.sums(
+            speaker.model,
+            examples,
+            partial(report, "examples", 2 * len(pairs), number * len(pairs)),
+        )
         count = sum(labels for _, labels in sums)
         loss = sum(total for total, _ in sums) / count if count else math.nan
         found |= {name: _exp(loss), f"nll_{name}": loss, f"tokens_{name}": count}
-    return _done(chosen, printer, **found)
+    return found
 
 
 def _exp(loss: float) -> float:
     return math.exp(min(loss, 700.0)) if math.isfinite(loss) else math.nan
 
 
-def _choices(chosen: argparse.Namespace, printer: Printer, _control: Control) -> int:
+def _choices(chosen: argparse.Namespace, printer: Printer, control: Control) -> int:
     from . import metrics
+    from .generate import Cancelled
 
     questions = metrics.read_questions(chosen.file)
-    speaker = _speaker(chosen, printer)
 
     def report(done: int) -> None:
         printer.write(event("progress", done=done, total=len(questions), unit="questions"))
+        _heed(control)
 
-    found = metrics.choose(speaker.model, speaker.vocabulary, questions, report)
+    try:
+        speaker = _speaker(chosen, printer, control)
+        _heed(control)
+        found = metrics.choose(speaker.model, speaker.vocabulary, questions, report)
+    except Cancelled:
+        return _cancelled(chosen, printer)
     return _done(chosen, printer, **metrics.accuracy(questions, found))
 
 
@@ -208,22 +248,28 @@ def _chat(chosen: argparse.Namespace, printer: Printer, control: Control) -> int
     return _cancelled(chosen, printer) if control.cancel.is_set() else _done(chosen, printer)
 
 
-def _export(chosen: argparse.Namespace, printer: Printer, _control: Control) -> int:
+def _export(chosen: argparse.Namespace, printer: Printer, control: Control) -> int:
     from . import export
+    from .generate import Cancelled
 
     if chosen.format not in export.FORMATS:
         raise TrainingError(
             "config", f"no format {chosen.format!r}", f"Formats are: {', '.join(export.FORMATS)}."
         )
-    speaker = _speaker(chosen, printer)
 
     def report(done: int, total: int) -> None:
         printer.write(event("progress", done=done, total=total, unit="tensors"))
+        _heed(control)
 
-    # An exported model goes to other people, whom a path of this machine does not concern.
-    base = Path(speaker.name).name if Path(speaker.name).is_absolute() else speaker.name
-    notes = {"prompt_style": speaker.style.name, "base": base}
-    files = export.write(speaker, chosen.to, chosen.format, chosen.name, notes, report)
+    try:
+        speaker = _speaker(chosen, printer, control)
+        _heed(control)
+        # An exported model goes to other people, whom a path of this machine does not concern.
+        base = Path(speaker.name).name if Path(speaker.name).is_absolute() else speaker.name
+        notes = {"prompt_style": speaker.style.name, "base": base}
+        files = export.write(speaker, chosen.to, chosen.format, chosen.name, notes, report)
+    except Cancelled:
+        return _cancelled(chosen, printer)
     return _done(chosen, printer, files=[str(path) for path in files], format=chosen.format)
 
 

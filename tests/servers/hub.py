@@ -110,11 +110,14 @@ class Fault:
     `cut`: the connection is reset before an answer; `cut_body`: in the middle of it; `slow`: one byte a second;
     `hang`: silence; `lost`: the request is carried out, and its answer is lost; `spoil`: a good answer of which one
     byte is another one; `half`: half of a good answer, then silence; `broken`: half of it, then the connection is
-    reset; a number: this status.
+    reset; `whole`: ranges are not known; `elsewhere`: another range than was asked for; a number: this status.
     """
 
     where: str
-    what: Literal["cut", "cut_body", "slow", "hang", "lost", "spoil", "half", "broken"] | int
+    what: (
+        Literal["cut", "cut_body", "slow", "hang", "lost", "spoil", "half", "broken", "whole", "elsewhere"]
+        | int
+    )
     times: int = 1
     after: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -256,6 +259,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 _Answer(what, fault.body.encode(), {"Content-Type": "application/json", **fault.headers})
             )
             return
+        if what in ("whole", "elsewhere"):
+            del self.headers["Range"]
+        if what == "elsewhere":
+            self.headers["Range"] = "bytes=10-"
         try:
             with hub.lock:
                 answer = self._answer()
