@@ -162,8 +162,14 @@ def histogram(column: Sequence[float], low: float, step: float, count: int) -> l
 def where_of(thresholds: Sequence[Threshold]) -> str:
     """The thresholds as an expression."""
     return " and ".join(
-        f"{operand_shown(Name(one.attribute))} {one.operator} {one.value:g}" for one in thresholds
+        f"{operand_shown(Name(one.attribute))} {one.operator} {_exactly(one.value)}" for one in thresholds
     )
+
+
+def _exactly(value: float) -> str:
+    """A number that reads back as itself: a rule with fewer digits would not reject what its preview counted."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def kept_thresholds(conn: sqlite3.Connection) -> tuple[str, tuple[Threshold, ...]]:

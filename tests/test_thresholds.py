@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from pairsmith.pairs.expressions import parse_expression
 from pairsmith.pairs.filtering import filter_pairs
+from pairsmith.pairs.store.judgements import Judgement, Score, add_judgement
 from pairsmith.pairs.store.paging import Threshold
+from pairsmith.pairs.store.pair_rows import get_pair
 from pairsmith.pairs.store.score_columns import Scored, read_scored
 from pairsmith.pairs.store.verdicts import decide
 from pairsmith.pairs.thresholds import (
@@ -55,6 +57,19 @@ def test_a_line_says_the_same_as_the_filter_that_it_becomes(tmp_path: Path) -> N
             report.keeps_rejected,
             report.drops_accepted,
         )
+
+
+def test_a_line_at_a_score_of_many_digits_rejects_what_its_preview_counts(tmp_path: Path) -> None:
+    with git_workspace(tmp_path, judge=None) as workspace:
+        for pair_id, value in ((1, 2.9734561), (2, 1.5), (3, 1234567.25)):
+            version = workspace.read(lambda conn, pair_id=pair_id: get_pair(conn, pair_id).version.id)
+            word = Judgement(JUDGE, "reward", scores={"helpfulness": Score(value)})
+            workspace.write(lambda conn, version=version, word=word: add_judgement(conn, version, word))
+        scored = workspace.read(lambda conn: read_scored(conn, JUDGE))
+        for value in (2.9734561, 1234567.25, 3.0):
+            line = [Threshold("helpfulness", ">=", value)]
+            report = filter_pairs(workspace, where_of(line), judge=JUDGE, preview=True)
+            assert weigh(scored, line).rejects == report.rejects
 
 
 def test_a_missing_score_is_never_rejected() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,16 @@ from textual.widgets import Input
 from pairsmith.pairs.store.edits import edit_pair
 from pairsmith.pairs.store.errors import DiskFull
 from pairsmith.pairs.store.filters import PairFilter
-from pairsmith.pairs.store.paging import Order
+from pairsmith.pairs.store.paging import Order, Threshold
 from pairsmith.pairs.store.pair_rows import get_pair, get_versions
+from pairsmith.pairs.store.score_columns import Scored
 from pairsmith.pairs.store.verdicts import decide, get_verdict
+from pairsmith.pairs.thresholds import Suggestion
 from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.screens.edit_pair import EditScreen
+from pairsmith.tui.screens.review_queue import ReviewQueue
 from pairsmith.tui.screens.review_status import Pace, status_row
+from pairsmith.tui.screens.thresholds import ThresholdScreen
 from pairsmith.tui.session import Session
 from pairsmith.tui.widgets.fields import SafeArea
 
@@ -120,6 +126,25 @@ async def test_the_end_of_a_filter_says_what_was_done(tmp_path: Path) -> None:
             assert review_of(pilot.app).cursor == 11
 
 
+async def test_the_end_of_a_filter_counts_what_it_left_undecided_itself(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            review_of(pilot.app).show(PairFilter(text="branch"))
+            await settle(pilot)
+            found = len(review_of(pilot.app).queue)
+            assert 2 < found < 11
+            await press(pilot, "a", "G", "j")
+            assert f"{found - 1} of this filter are still undecided" in screen_text(pilot.app)
+            await press(pilot, "home", *("a" * found))
+            assert "That was the last pair" in screen_text(pilot.app)
+            assert "still undecided" not in screen_text(pilot.app)
+            review_of(pilot.app).show(PairFilter(verdict="accepted"))
+            await settle(pilot)
+            await press(pilot, "G", "a")
+            assert "That was the last pair" in screen_text(pilot.app)
+            assert "still undecided" not in screen_text(pilot.app)
+
+
 async def test_an_empty_place_says_what_to_press(tmp_path: Path) -> None:
     with new_workspace(tmp_path) as workspace:
         async with reviewing(workspace) as pilot:
@@ -153,6 +178,47 @@ async def test_leaving_the_editor_with_changes_asks_once(tmp_path: Path) -> None
             assert isinstance(pilot.app.screen, EditScreen)
             await press(pilot, "escape")
             assert not isinstance(pilot.app.screen, EditScreen)
+            assert len(workspace.read(lambda conn: get_versions(conn, 12))) == 1
+
+
+async def test_an_edit_that_is_refused_stays_in_its_box(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            await press(pilot, "e")
+            screen = pilot.app.screen
+            screen.query_one("#instruction", SafeArea).text = "Tag this commit as a release"
+            screen.query_one("#output", SafeArea).text = "git tag v1.0"
+            await press(pilot, "f2")
+            assert pilot.app.screen is screen
+            assert "pair 11" in screen_text(pilot.app)
+            screen.query_one("#output", SafeArea).text = "git tag v2.0"
+            screen.query_one("#instruction", SafeArea).text = "Tag this commit as another release"
+            await press(pilot, "f2")
+            assert not isinstance(pilot.app.screen, EditScreen)
+            assert workspace.read(lambda conn: get_pair(conn, 12)).output == "git tag v2.0"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "s/#### response/hours of work/",
+        "s/Who changed.*/Tag this commit as a release/;s/git b.*/git tag v1.0/",
+    ],
+)
+async def test_what_was_written_in_the_external_editor_is_kept_where_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    script = tmp_path / "editor"
+    script.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/name\nsed -i \'{change}\' "$1"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr("pairsmith.tui.app.PairsmithApp.suspend", _no_suspend)
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace, EDITOR=str(script)) as pilot:
+            await press(pilot, "E")
+            path = Path((tmp_path / "name").read_text().strip())
+            assert f"what you wrote is kept in {path}" in screen_text(pilot.app)
+            assert path.read_text()
+            path.unlink()
             assert len(workspace.read(lambda conn: get_versions(conn, 12))) == 1
 
 
@@ -226,6 +292,63 @@ async def test_words_on_a_verdict_survive_the_same_verdict_again(tmp_path: Path)
             assert again.reason == "too short"
 
 
+async def test_words_that_cannot_be_stored_stay_in_their_box(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+
+            async def full(work: Any) -> None:
+                raise DiskFull("w.pairsmith cannot grow: 0 MB free on its disk", "Free some space")
+
+            await press(pilot, "n", *"wrong flag")
+            with monkeypatch.context() as patch:
+                patch.setattr(workspace, "awrite", full)
+                await press(pilot, "f2")
+                assert "cannot grow" in screen_text(pilot.app)
+                assert "wrong flag" in screen_text(pilot.app)
+            await press(pilot, "f2")
+            assert "Words on" not in screen_text(pilot.app)
+            version = workspace.read(lambda conn: get_pair(conn, 12)).version.id
+            given = workspace.read(lambda conn: get_verdict(conn, version))
+            assert given is not None
+            assert given.reason == "wrong flag"
+
+
+async def test_verdicts_that_were_undone_are_not_of_this_sitting(tmp_path: Path) -> None:
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            await press(pilot, "a", "u", "r", "u", "a")
+            assert (review_of(pilot.app).pace.accepted, review_of(pilot.app).pace.rejected) == (1, 0)
+            await press(pilot, "r", "u", "u", "U", "s")
+            assert "1 decided: 1 ✓  0 ✗" in screen_text(pilot.app)
+
+
+async def test_another_axis_is_weighed_before_its_suggestion_is_taken_or_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def late(scored: Scored, attribute: str, operator: Any, wanted: float) -> Suggestion | None:
+        if attribute == "helpfulness":
+            return Suggestion(Threshold(attribute, ">=", 3.3), 2, 2, 0.9)
+        go_on.wait(30)
+        return Suggestion(Threshold(attribute, "<=", 1.1), 2, 2, 0.9)
+
+    monkeypatch.setattr("pairsmith.tui.screens.thresholds.suggest", late)
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            await press(pilot, "t")
+            screen = pilot.app.screen
+            assert isinstance(screen, ThresholdScreen)
+            await pilot.press("tab", "y", "enter")
+            assert pilot.app.screen is screen
+            assert [one.attribute for one in screen.thresholds] == ["helpfulness"]
+            go_on.set()
+            await settle(pilot)
+            assert screen.thresholds[1] == Threshold("verbosity", "<=", 1.1)
+
+
 async def test_thresholds_show_what_they_keep_and_reject_only_the_undecided(tmp_path: Path) -> None:
     with git_workspace(tmp_path) as workspace:
         async with reviewing(workspace) as pilot:
@@ -281,6 +404,27 @@ async def test_new_pairs_join_the_list_without_moving_what_is_read(tmp_path: Pat
             assert screen.current is not None
             assert here is not None
             assert screen.current.id == here.id
+
+
+async def test_pairs_that_come_while_the_list_is_read_stand_in_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ReviewQueue.whole
+
+    async def late(queue: ReviewQueue, chosen: PairFilter, order: Order) -> bool:
+        await asyncio.to_thread(add_pairs, queue.workspace, 1, 1000)
+        return await whole(queue, chosen, order)
+
+    monkeypatch.setattr(ReviewQueue, "whole", late)
+    with new_workspace(tmp_path) as workspace:
+        add_pairs(workspace, 400)
+        async with reviewing(workspace) as pilot:
+            queue = review_of(pilot.app).queue
+            await until(pilot, lambda: len(queue) == 401)
+            await asyncio.sleep(0.3)  # until it watches
+            add_pairs(workspace, 1, 2000)
+            await until(pilot, lambda: len(queue) > 401)
+            assert list(queue.ids) == list(range(402, 0, -1))
 
 
 async def test_verdicts_of_another_process_appear(tmp_path: Path) -> None:

@@ -85,6 +85,22 @@ async def test_a_seed_task_is_written_by_hand_changed_deleted_and_brought_back(t
         await until(pilot, lambda: [one.instruction for one in stored(workspace)] == ["Name a rivers"])
 
 
+async def test_a_seed_task_that_is_refused_stays_in_its_box(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    workspace.write(lambda conn: add_seed_tasks(conn, [SeedTask("Name a river")]))
+    async with application(environment(tmp_path), workspace, start="generate") as (app, pilot):
+        await open_seeds(pilot)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, EditSeedScreen))
+        await type_text(pilot, "Name a river")
+        await pilot.press("f2")
+        await until_shown(pilot, "says the same")
+        await type_text(pilot, "s")
+        await pilot.press("f2")
+        await until(pilot, lambda: isinstance(app.screen, SeedsScreen))
+        assert [task.instruction for task in stored(workspace)] == ["Name a river", "Name a rivers"]
+
+
 async def test_leaving_the_editor_asks_once_where_something_was_typed(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     async with application(environment(tmp_path), workspace, start="generate") as (app, pilot):

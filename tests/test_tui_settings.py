@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.binding import Binding
 from textual.color import Color
 
+from pairsmith.tui.keymap import never_pressed
+from pairsmith.tui.places import PLACES
 from pairsmith.tui.widgets.bars import PlacesBar
 
 from .generation import make_workspace
@@ -32,6 +35,23 @@ async def test_defaults_places_and_keys_are_shown(tmp_path: Path, size: tuple[in
         for text in ("generator", "pairsmith-dark", "git.pairsmith"):
             assert text in shown
         assert "review.accept" in app.screen.form.text  # type: ignore[attr-defined]
+
+
+async def test_a_folder_that_was_taken_away_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    workspace = make_workspace(tmp_path)
+    monkeypatch.chdir(gone)
+    async with application(environment(tmp_path), workspace) as (_, pilot):
+        gone.rmdir()
+        await pilot.press("9")
+        await until_shown(pilot, "settings.toml (none yet)")
+        await pilot.press("8")
+        await until_shown(pilot, "git.jsonl")
+        await pilot.press("1", "n")
+        await until_shown(pilot, "A new workspace")
 
 
 async def test_a_default_is_checked_kept_and_taken_away(tmp_path: Path) -> None:
@@ -138,3 +158,23 @@ def contrast(one: Color, other: Color) -> float:
 
     first, second = sorted((light(one), light(other)), reverse=True)
     return (first + 0.05) / (second + 0.05)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "ctrl+G", "shift+ctrl+up", "a,,b+"])
+async def test_a_key_that_no_terminal_sends_is_refused(tmp_path: Path, name: str) -> None:
+    env = environment(tmp_path)
+    async with application(env, make_workspace(tmp_path), start="settings") as (app, pilot):
+        await until_shown(pilot, "pairsmith-dark")
+        app.screen.form.go_to("key:settings.clear")  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await until_shown(pilot, "Keys of settings.clear")
+        await type_text(pilot, name)
+        await pilot.press("enter")
+        await until_shown(pilot, "is no key. A key looks like")
+        assert kept(env) == {}
+
+
+def test_every_key_that_a_place_has_can_be_pressed() -> None:
+    bindings = [one for place in PLACES for one in place.make().BINDINGS if isinstance(one, Binding)]
+    assert {one.key: never_pressed(one.key) for one in bindings} == {one.key: None for one in bindings}
+    assert never_pressed("a, G,+,ctrl+shift+g,shift+tab,alt+enter,plus,f5") is None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pairsmith.pairs.run_plan import RunPlan, read_plan, write_plan
 from pairsmith.pairs.store.runs import RunTopic
-from pairsmith.pairs.store.topics import Topic, list_topics
+from pairsmith.pairs.store.topics import Topic, add_topic, list_topics
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.tui.screens.topics import TopicsScreen
 from pairsmith.tui.screens.topics_rows import progress_of, shares_of, topic_entries
@@ -84,6 +86,17 @@ async def test_topics_are_added_renamed_pruned_and_undone_by_keys(tmp_path: Path
         )
 
 
+async def test_a_topic_is_not_asked_about_for_what_lies_below_another_of_its_name(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, topics=["Basics", "Merging"])
+    merging = next(topic.id for topic in workspace.read(list_topics) if topic.name == "Merging")
+    inner = workspace.write(lambda conn: add_topic(conn, "Basics", parent_id=merging))
+    workspace.write(lambda conn: add_topic(conn, "First steps", parent_id=inner))
+    async with application(environment(tmp_path), workspace, start="topics") as (_, pilot):
+        await until_shown(pilot, "First steps")
+        await pilot.press("home", "x")
+        await until(pilot, lambda: names(workspace) == ["Merging", "Basics", "First steps"])
+
+
 async def test_a_name_that_is_there_already_is_refused_in_the_box(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, topics=FIVE[:2])
     async with application(environment(tmp_path), workspace, start="topics") as (_, pilot):
@@ -118,6 +131,33 @@ async def test_arrows_change_quotas_as_one_act_and_asked_follows(tmp_path: Path)
         await until(pilot, lambda: quotas() == [120, 95, 100, 100, 100])
         await pilot.press("equals_sign")
         await until(pilot, lambda: quotas() == [None] * 5)
+
+
+async def test_an_arrow_pressed_while_the_share_before_it_is_stored_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace(tmp_path, topics=FIVE)
+    workspace.write(lambda conn: write_plan(conn, RunPlan(500)))
+    storing, go_on, awrite = asyncio.Event(), asyncio.Event(), workspace.awrite
+
+    async def slow(work: Any) -> Any:
+        storing.set()
+        await go_on.wait()
+        return await awrite(work)
+
+    async with application(environment(tmp_path), workspace, start="topics") as (_, pilot):
+        await until_shown(pilot, "planned 500")
+        monkeypatch.setattr(workspace, "awrite", slow)
+        monkeypatch.setattr("pairsmith.tui.screens.topics.KEEP_AFTER_S", 0.1)
+        await pilot.press("right")
+        await storing.wait()
+        monkeypatch.setattr("pairsmith.tui.screens.topics.KEEP_AFTER_S", 1.0)
+        await pilot.press("down", "right")
+        go_on.set()
+        await until(
+            pilot, lambda: [topic.quota for topic in workspace.read(list_topics)][:3] == [110, 110, 100]
+        )
+        assert workspace.read(read_plan).pairs == 520
 
 
 async def test_limits_are_asked_for_checked_and_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ killed child, going on, runs compared; every footer key and random ones."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ from pairsmith.pairs.training_settings import TrainSettings
 from pairsmith.tui.screens import train_look
 from pairsmith.tui.screens.train import TrainScreen
 from pairsmith.tui.screens.train_form import DEFAULTS
+from pairsmith.tui.session import Session
 from pairsmith.tui.widgets.bars import footer_bindings
 
 from .screens import strike
@@ -187,6 +189,28 @@ async def test_pause_go_on_stop_and_another_start_goes_on_with_the_same_curve(tm
         await pilot.press("y")
         await until(pilot, lambda: not app.jobs.running, 30)
         await until_shown(pilot, "! not done: cancelled by the user · o goes on")
+
+
+async def test_a_stop_and_a_pause_are_heard_by_a_job_that_is_still_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+    settings = Session.backend_settings
+
+    async def slow(session: Session) -> Any:
+        await begun.wait()
+        return await settings(session)
+
+    async with application(environment(tmp_path), filled(tmp_path), start="train") as (app, pilot):
+        monkeypatch.setattr(Session, "backend_settings", slow)
+        place(app, LONG)
+        await pilot.press("g", "p")
+        assert app.jobs.paused
+        await pilot.press("p", "P")
+        begun.set()
+        await until(pilot, lambda: not app.jobs.running)
+        assert state_of(app) == "paused"
+        assert step_of(app) == 0
 
 
 async def test_the_death_of_the_child_is_said_and_the_run_goes_on(tmp_path: Path) -> None:

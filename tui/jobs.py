@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from pairsmith.backends.errors import BackendError
+from pairsmith.pairs.control import Control
 from pairsmith.pairs.errors import PairsmithError
 
 from .job_state import JobKind, JobState
@@ -21,7 +22,6 @@ from .widgets.meters import duration
 
 if TYPE_CHECKING:
     from pairsmith.backends.pacing import PacerState
-    from pairsmith.pairs.control import Control
     from pairsmith.pairs.doors import DoorKind, Doors
     from pairsmith.pairs.events import Event
     from pairsmith.pairs.run_plan import RunPlan
@@ -124,6 +124,8 @@ class Jobs:
     def _begin(self, state: JobState, work: object) -> None:
         self.state = state
         assert asyncio.iscoroutine(work)
+        # Hears what is asked while the job has no control of its own yet: `_consume` passes it on.
+        self._control = Control()
         self._task = asyncio.get_running_loop().create_task(self._guarded(state, work))
         self._show_line()
 
@@ -211,10 +213,15 @@ class Jobs:
     async def _consume(self, control: Control, events: AsyncIterator[Event]) -> None:
         from pairsmith.pairs.events import PairKept
 
-        self._control = control
+        asked, self._control = self._control, control
         state = self.state
         assert state is not None
         state.state = "running"
+        if asked is not None and asked.paused:
+            control.pause()
+        if asked is not None and asked.stopping:
+            control.stop()
+            state.state = "stopping"
         async with contextlib.aclosing(events) as coming:  # type: ignore[type-var]
             async for event in coming:
                 state.take(event)

@@ -40,3 +40,30 @@ def read_app_settings(env: Mapping[str, str]) -> AppSettings:
         else:
             problem = f"settings: [keys] {one_line(name, 40)} must be a text like 'a,y'"
     return AppSettings(path, theme if isinstance(theme, str) else None, good, problem)
+
+
+def never_pressed(keys: str) -> str | None:
+    """The first of these keys, separated by commas, that no terminal can send; None where each can be pressed."""
+    return next((key for key in map(str.strip, keys.split(",")) if not _can_be_pressed(key)), None)
+
+
+def _can_be_pressed(key: str) -> bool:
+    from textual._keyboard_protocol import FUNCTIONAL_KEYS
+    from textual.keys import REPLACED_KEYS, Keys, _character_to_key, key_to_character
+
+    if len(key) == 1:
+        return key.isprintable()
+    named = {*FUNCTIONAL_KEYS.values(), *(one.value for one in Keys if "<" not in one.value)} - {
+        "ignore",
+        "return",
+    }
+    if key in named:
+        return True
+    *modifiers, name = key.split("+")
+    character = key_to_character(REPLACED_KEYS.get(name, name))
+    if character is None or _character_to_key(character) != name:
+        known = name in named
+    else:  # a terminal sends G for shift+g, and ctrl+shift+g for ctrl+G
+        known = not (modifiers and name.isupper()) and (modifiers != ["shift"] or name == "space")
+    wanted = ("alt", "ctrl", "hyper", "meta", "shift", "super")
+    return known and modifiers == [one for one in wanted if one in modifiers]

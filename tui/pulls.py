@@ -70,7 +70,7 @@ class Pulls:
             self._tasks[model] = asyncio.get_running_loop().create_task(self._run(pull, bring))
 
     def give_up(self, model: str) -> None:
-        """Stop; a later start goes on where this one stopped."""
+        """Stop; a later start goes on where this one stopped (Ollama forgets what it has where it is started anew)."""
         pull = self.all.get(model)
         if pull is None or model not in self._tasks:
             return

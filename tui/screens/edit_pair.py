@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
@@ -33,7 +34,8 @@ class Texts:
 
 
 class EditScreen(Dialog[Texts | None]):
-    """Three text areas; gives the new texts, or None where nothing was changed or it was left."""
+    """Three text areas; gives the new texts once `keep` has stored them, or None where nothing was changed or it was
+    left."""
 
     DEFAULT_CSS = """
     EditScreen { align: center bottom; }
@@ -49,10 +51,11 @@ class EditScreen(Dialog[Texts | None]):
     hint = "f2 or ctrl+s saves as a new version   tab next field   esc leaves"
     AUTO_FOCUS = "#output"
 
-    def __init__(self, pair_id: int, texts: Texts) -> None:
+    def __init__(self, pair_id: int, texts: Texts, keep: Callable[[Texts], Awaitable[object]]) -> None:
         super().__init__()
         self.heading = f"Edit #{pair_id:03}"
         self._texts = texts
+        self._keep = keep
         self._warned = False
 
     def parts(self) -> ComposeResult:
@@ -73,12 +76,14 @@ class EditScreen(Dialog[Texts | None]):
         )
 
     def action_save(self) -> None:
-        """Give back what was typed."""
+        """Store what was typed."""
         typed = self.typed
         if not typed.instruction.strip():
             self.problem("the instruction is empty")
-            return
-        self.dismiss(None if typed == self._texts else typed)
+        elif typed == self._texts:
+            self.dismiss(None)
+        else:
+            self.leave_when(lambda: self._keep(typed), typed)
 
     def action_cancel(self) -> None:
         """Leave; where something was typed, only when asked twice."""

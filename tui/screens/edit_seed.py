@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Static
@@ -16,7 +18,7 @@ from .edit_pair import Texts
 
 
 class EditSeedScreen(Dialog[SeedTask | None]):
-    """Gives the task as it was written; None where nothing was changed, or it was left."""
+    """Gives the task as it was written once `keep` has stored it; None where nothing was changed, or it was left."""
 
     DEFAULT_CSS = """
     EditSeedScreen { align: center bottom; }
@@ -36,8 +38,9 @@ class EditSeedScreen(Dialog[SeedTask | None]):
     hint = "f2 or ctrl+s keeps it   f3 classification   tab next field   esc leaves"
     AUTO_FOCUS = "#instruction"
 
-    def __init__(self, task: SeedTask | None = None) -> None:
+    def __init__(self, task: SeedTask | None, keep: Callable[[SeedTask], Awaitable[object]]) -> None:
         super().__init__()
+        self._keep = keep
         self.heading = "A new seed task" if task is None else "Edit the seed task"
         self._seed = task or SeedTask("")
         self._classification = self._seed.is_classification
@@ -91,14 +94,17 @@ class EditSeedScreen(Dialog[SeedTask | None]):
         self._say_kind()
 
     def action_save(self) -> None:
-        """Give back what was written."""
+        """Store what was written."""
         typed = self.typed
         if not typed.instruction.strip():
             self.problem("the instruction is empty")
         elif typed.input.strip() and not typed.output.strip():
             self.problem("an input without an output is no example: write the output, or empty the input")
+        elif self._changed:
+            made = self._made(typed)
+            self.leave_when(lambda: self._keep(made), made)
         else:
-            self.dismiss(self._made(typed) if self._changed else None)
+            self.dismiss(None)
 
     def _made(self, typed: Texts) -> SeedTask:
         others = self._seed.instances[1:]

@@ -291,7 +291,9 @@ class EvaluateScreen(JobPlace):
                 # The report takes a moment to write; rating may go on meanwhile.
                 self._rating = False
                 home = (await self.session.backend_settings()).home
-                self._human = await update_report(workspace, home, chosen)
+                human = await update_report(workspace, home, chosen)
+                if self.chosen == chosen:  # another run may have been chosen while the report was written
+                    self._human = human
         except (PairsmithError, BackendError) as error:
             self.notify(str(error), severity="warning")
         finally:

@@ -28,7 +28,7 @@ from ..widgets.meters import size
 from ..widgets.pick_list import PickList
 from ..working import begin
 from .ask import AskYes, FormScreen, Text, Values
-from .form_rows import Setting, near, setting_entries, tail
+from .form_rows import Setting, near, present_folder, setting_entries, tail
 from .list_place import ListPlace
 from .progress import ProgressScreen
 
@@ -104,7 +104,7 @@ class ExportScreen(ListPlace):
         plain_name = name in ("jsonl", "csv", "parquet")
         return (
             self.path
-            or Path.cwd() / f"{workspace.stem}{'' if plain_name else f'-{name}'}{FORMATS[name].suffix}"
+            or present_folder() / f"{workspace.stem}{'' if plain_name else f'-{name}'}{FORMATS[name].suffix}"
         )
 
     def on_screen_resume(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from textual.app import App, SuspendNotSupported
@@ -19,23 +19,40 @@ from .edit_pair import Texts
 NAMES = ("instruction", "input", "response")
 
 
-async def edit_outside(app: App[int], texts: Texts, env: Mapping[str, str]) -> Texts:
-    """The texts as the editor left them. Raises PairsmithError: no editor, it failed, or a heading is gone."""
+async def edit_outside(
+    app: App[int], texts: Texts, env: Mapping[str, str], keep: Callable[[Texts], Awaitable[object]]
+) -> bool:
+    """Let the editor change the texts and `keep` store them; whether there was a change.
+
+    Raises PairsmithError: no editor, it failed, a heading is gone, or `keep` refused. What was written in the editor
+    then stays in its file, which the error names.
+    """
     command = shlex.split(env.get("VISUAL") or env.get("EDITOR") or "vi")
     handle, name = tempfile.mkstemp(prefix="pairsmith-", suffix=".md")
     path = Path(name)
+    written = False
     try:
         mark = unique_mark(texts)
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(joined(texts, mark))
         await _run(app, [*command, name])
+        written = path.exists()
         try:
             text = await asyncio.to_thread(_read, path)
         except (OSError, UnicodeDecodeError) as error:
             raise PairsmithError(f"what the editor wrote cannot be read: {one_line(str(error))}") from None
-        return parted(text, mark)
+        after = parted(text, mark)
+        if after != texts:
+            await keep(after)
+        written = False
+        return after != texts
+    except PairsmithError as error:
+        if not written:
+            raise
+        raise PairsmithError(f"what you wrote is kept in {path}: {error.message}", error.advice) from None
     finally:
-        path.unlink(missing_ok=True)
+        if not written:
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> str:

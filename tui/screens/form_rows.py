@@ -45,10 +45,18 @@ def setting_entries(settings: Sequence[Setting], width: int) -> list[Entry]:
 
 def near(path: Path) -> str:
     """A path as short as it can be said: from the present folder, or from the user's own."""
-    for folder, before in ((Path.cwd(), ""), (Path.home(), "~/")):
-        with contextlib.suppress(ValueError):
+    for folder, before in ((present_folder(), ""), (Path.home(), "~/")):
+        with contextlib.suppress(ValueError, OSError):
             return before + str(path.absolute().relative_to(folder))
     return str(path)
+
+
+def present_folder() -> Path:
+    """Where the application was started; where that was taken away meanwhile, the user's own folder."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path.home()
 
 
 def tail(path: Path, cells: int) -> str:

@@ -16,6 +16,7 @@ from ..places import place_named
 from ..session import DEFAULT_GENERATOR
 from ..working import begin
 from .ask import AskYes, Choice, FormScreen, Text, Values
+from .form_rows import present_folder
 from .progress import ProgressScreen
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def new_form(app: PairsmithApp) -> FormScreen:
     async def do(values: Values) -> str | None:
         if not values["domain"].strip():
             return "Say in a sentence what your data should be about"
-        path = named(values["file"], values["domain"])
+        path = present_folder() / named(values["file"], values["domain"])
         recipe = values["own"].strip() or values["recipe"]
         made = await make(app, path, values["domain"].strip(), recipe, local_only=values["local"] == "yes")
         # Only once this form is closed: it lies over the place that is here now.
@@ -56,7 +57,7 @@ def new_form(app: PairsmithApp) -> FormScreen:
 
     fields: list[Text | Choice] = [
         Text("domain", "about", "", "such as: Git commands in plain language"),
-        Text("file", "file", "", f"empty: named after that, in {one_line(str(Path.cwd()), 80)}"),
+        Text("file", "file", "", f"empty: named after that, in {one_line(str(present_folder()), 80)}"),
         Choice("recipe", "recipe", _RECIPES),
         Text("own", "or a recipe file", "", "a TOML file of your own; empty: the one above"),
         Choice(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +30,7 @@ class Noted:
 
 
 class NoteScreen(Dialog[Noted | None]):
-    """Words belong to a verdict: for an undecided pair one is chosen here."""
+    """Words belong to a verdict: for an undecided pair one is chosen here. Gives them once `keep` has stored them."""
 
     DEFAULT_CSS = """
     NoteScreen SafeInput { margin-bottom: 1; }
@@ -41,10 +42,11 @@ class NoteScreen(Dialog[Noted | None]):
     ]
     hint = "f2 or ctrl+s saves   f3 accepted or rejected   tab next field   esc leaves"
 
-    def __init__(self, row: ReviewRow) -> None:
+    def __init__(self, row: ReviewRow, keep: Callable[[Noted], Awaitable[object]]) -> None:
         super().__init__()
         self.heading = f"Words on #{row.id:03}"
         self._row = row
+        self._keep = keep
         self._verdict: Given = "rejected" if row.verdict == "rejected" else "accepted"
         known = row.decision
         self._reason = known.reason if known and known.by == "human" else ""
@@ -76,10 +78,11 @@ class NoteScreen(Dialog[Noted | None]):
         self._show()
 
     def action_save(self) -> None:
-        """Give back what was typed."""
+        """Store what was typed."""
         tags = self._typed("tags").replace(",", " ").replace("#", " ").split()
         note = self.query_one("#note", SafeArea).stored.strip()
-        self.dismiss(Noted(self._verdict, self._typed("reason").strip(), tuple(tags), note))
+        noted = Noted(self._verdict, self._typed("reason").strip(), tuple(tags), note)
+        self.leave_when(lambda: self._keep(noted), noted)
 
     def _typed(self, field: str) -> str:
         """What a line holds, with what was hidden put back."""

@@ -101,6 +101,8 @@ class ReviewScreen(Deciding, Versions, Forms, Thresholds, Likeness):
         await self.queue.count()
         if not whole:
             return
+        # What came between `note_newest` and this reading is in the list already: as news it would stand there twice.
+        self._newest = max(self._newest, self.queue.newest)
         self.reading = False
         self.go(self.cursor)
         self.list.refresh()

@@ -68,6 +68,8 @@ class ReviewBase(PlaceScreen):
         self._asking: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._topics_done: list[tuple[str, int, int]] = []
+        self._undecided_here = 0
+        """Pairs of the filter that are undecided, counted at its end."""
 
     @property
     def workspace(self) -> Workspace:
@@ -145,8 +147,8 @@ class ReviewBase(PlaceScreen):
             rows = [(Piece(" reading…", "quiet"),)] if self.reading else empty_rows(self.chosen, self.every)
             self.pane.show_rows(rows)
         elif self.cursor >= len(self.queue):
-            undecided = self.queue.tally["undecided"]
-            self.pane.show_rows(finished_rows(self.pace, self.queue.tally, self._topics_done, undecided))
+            left = self._undecided_here
+            self.pane.show_rows(finished_rows(self.pace, self.queue.tally, self._topics_done, left))
         else:
             self.pane.show_rows([(Piece(" reading…", "quiet"),)])
 

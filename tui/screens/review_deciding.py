@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from pairsmith.pairs.store.journal import Entry, redo, undo
+from pairsmith.pairs.store.paging import count_pairs
 from pairsmith.pairs.store.review_rows import ReviewRow
-from pairsmith.pairs.store.stats import read_stats
+from pairsmith.pairs.store.stats import Stats, read_stats
 from pairsmith.pairs.store.verdicts import decide
 
 from ..text import line
@@ -15,6 +17,9 @@ from ..widgets.line import Piece
 from ..widgets.pair_list import MARKS, STYLES
 from .review_queue import VerdictName
 from .review_watch import Watching
+
+if TYPE_CHECKING:
+    from pairsmith.pairs.store.driver import sqlite3
 
 
 @dataclass(slots=True)
@@ -32,6 +37,17 @@ class Deciding(Watching):
     def __init__(self) -> None:
         super().__init__()
         self._acts: list[Act] = []
+
+    def go(self, position: int) -> None:
+        """Go to a position; whoever comes to the end of the filter is told what was done."""
+        before = self.cursor
+        super().go(position)
+        if before < self.cursor:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        if 0 < self.cursor == len(self.queue):
+            self.start(self._sum_up())
 
     def action_accept(self) -> None:
         """Accept and advance."""
@@ -63,15 +79,13 @@ class Deciding(Watching):
         self.start(self._save(row, act, verdict))
         self.go(position + 1)
         self.list.repaint(position)
-        if self.cursor >= len(self.queue):
-            self.start(self._sum_up())
 
     async def _save(self, row: ReviewRow, act: Act, verdict: VerdictName) -> None:
         known = row.decision
         reason = known.reason if known and known.verdict == verdict and known.by == "human" else ""
         tags, note = (known.tags, known.note) if known else ((), "")
         try:
-            await self.workspace.awrite(
+            done = await self.workspace.awrite(
                 lambda conn: decide(conn, [row.id], verdict, reason=reason, tags=tags, note=note)
             )
         except BaseException:
@@ -87,7 +101,7 @@ class Deciding(Watching):
         self.queue.set_verdict(row.id, verdict)
         if tags or note or reason:
             await self.queue.refresh([row.id])
-        self.pace.decided(verdict)
+        self.pace.decided(verdict, done.entry_id)
         act.saved.set_result(True)
         self.list.repaint(act.position)
         self.say(
@@ -131,6 +145,7 @@ class Deciding(Watching):
 
     async def _moved(self, entry: Entry, said: str) -> None:
         """Show what an undo or redo changed: the pair it was about comes under the cursor."""
+        self.pace.moved(entry)
         await self.changed(entry.focus_pair_id)
         if entry.left_alone:
             said += f" · {entry.left_alone:,} left alone, changed since"
@@ -143,6 +158,7 @@ class Deciding(Watching):
             self.near.clear()
             self.list.reset(self.cursor)
             self.go(self.cursor)
+            self._tell_end()
             return
         before = self.queue.row(pair_id)
         await self.queue.refresh([pair_id])
@@ -172,7 +188,21 @@ class Deciding(Watching):
         self.list.repaint(position)
 
     async def _sum_up(self) -> None:
-        stats = await self.workspace.aread(read_stats)
+        chosen = self.chosen
+        saving = [act.saved for act in self._acts if not act.saved.done()]
+        if saving:  # the verdict that led here is to be among what is counted
+            await asyncio.wait(saving)
+
+        def look(conn: sqlite3.Connection) -> tuple[Stats, int]:
+            may_hold = chosen.verdict in (None, "undecided", "not-rejected")
+            return read_stats(conn), count_pairs(
+                conn, replace(chosen, verdict="undecided")
+            ) if may_hold else 0
+
+        stats, left = await self.workspace.aread(look)
+        if chosen != self.chosen:
+            return
+        self._undecided_here = left
         self._topics_done = [
             (topic.name or "no topic", topic.accepted, topic.rejected)
             for topic in stats.topics

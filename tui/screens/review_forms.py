@@ -192,6 +192,9 @@ class Forms(ReviewBase):
         if row is None:
             self.say_plain("There is no pair here to note on")
             return
+        if self.workspace.readonly:
+            self.complain("this workspace is open for reading only")
+            return
         from .note import Noted, NoteScreen
 
         async def keep(noted: Noted) -> None:
@@ -200,14 +203,16 @@ class Forms(ReviewBase):
                     conn, [row.id], noted.verdict, reason=noted.reason, tags=noted.tags, note=noted.note
                 )
             )
+
+        async def show(noted: Noted) -> None:
             await self.changed(row.id)
             self.say_plain(f"#{row.id:03} {noted.verdict}, with your words")
 
-        def noted(value: Noted | None) -> None:
-            if value is not None:
-                self.start(keep(value))
+        def stored(noted: Noted | None) -> None:
+            if noted is not None:
+                self.start(show(noted))
 
-        self.app.push_screen(NoteScreen(row), noted)
+        self.app.push_screen(NoteScreen(row, keep), stored)
 
     def action_statistics(self) -> None:
         """Pace, rates and what is left."""

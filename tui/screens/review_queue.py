@@ -33,6 +33,8 @@ class ReviewQueue:
         self.ids: array[int] = array("q")
         self.complete = False
         """Whether `ids` is the whole filter yet."""
+        self.newest = 0
+        """The greatest id that was read into `ids`."""
         self.topics: dict[int, tuple[str, ...]] = {}
         self.tally: dict[str, int] = {"undecided": 0, "accepted": 0, "rejected": 0}
         self._rows: dict[int, ReviewRow] = {}
@@ -84,14 +86,16 @@ class ReviewQueue:
         generation = self._generation
         limit = FIRST if order.by in ("newest", "oldest") else None
 
-        def work(conn: sqlite3.Connection) -> tuple[array[int], list[ReviewRow], dict[int, tuple[str, ...]]]:
+        def work(
+            conn: sqlite3.Connection,
+        ) -> tuple[array[int], int, list[ReviewRow], dict[int, tuple[str, ...]]]:
             ids = snapshot_ids(conn, chosen, order, limit=limit)
-            return ids, review_rows(conn, ids[:60]), topic_paths(conn)
+            return ids, max(ids, default=0), review_rows(conn, ids[:60]), topic_paths(conn)
 
-        ids, rows, topics = await self.workspace.aread(work)
+        ids, newest, rows, topics = await self.workspace.aread(work)
         if generation != self._generation:
             return
-        self.ids, self.topics = ids, topics
+        self.ids, self.newest, self.topics = ids, newest, topics
         self.complete = limit is None or len(ids) < limit
         self._rows = {row.id: row for row in rows}
 
@@ -99,10 +103,15 @@ class ReviewQueue:
         """The whole filter, in the order of the moment; False where something newer was asked for meanwhile."""
         generation = self._generation
         if not self.complete:
-            ids = await self.workspace.aread(lambda conn: snapshot_ids(conn, chosen, order))
+
+            def work(conn: sqlite3.Connection) -> tuple[array[int], int]:
+                ids = snapshot_ids(conn, chosen, order)
+                return ids, max(ids, default=0)
+
+            ids, newest = await self.workspace.aread(work)
             if generation != self._generation:
                 return False
-            self.ids, self.complete = ids, True
+            self.ids, self.newest, self.complete = ids, newest, True
         return True
 
     async def count(self) -> None:

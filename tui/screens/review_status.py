@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from pairsmith.pairs.store.filters import PairFilter
+from pairsmith.pairs.store.journal import Entry
 from pairsmith.pairs.store.paging import Order
 
 from ..text import cut, line
@@ -21,7 +22,7 @@ _PAUSE_S = 120.0
 
 @dataclass(slots=True)
 class Pace:
-    """Decisions of this sitting, and how fast they come. Breaks over two minutes are not counted as work."""
+    """Decisions of this sitting that stand, and how fast they come. Breaks over two minutes are not counted as work."""
 
     clock: Callable[[], float] = time.monotonic
     accepted: int = 0
@@ -29,17 +30,31 @@ class Pace:
     worked_s: float = 0.0
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     _last: float | None = None
+    _given: dict[int, str] = field(default_factory=dict)
 
-    def decided(self, verdict: str) -> None:
-        """Count a verdict of now."""
+    def decided(self, verdict: str, entry_id: int | None) -> None:
+        """Count a verdict of now, which this entry of the journal holds (None: it changed nothing)."""
         now = self.clock()
         gap = None if self._last is None else now - self._last
         self._last = now
         if gap is not None and gap <= _PAUSE_S:
             self.worked_s += gap
             self._recent.append(gap)
-        self.accepted += verdict == "accepted"
-        self.rejected += verdict == "rejected"
+        if entry_id is not None:
+            self._given[entry_id] = verdict
+            self._count(verdict, 1)
+
+    def moved(self, entry: Entry) -> None:
+        """A verdict of this sitting that was undone does not count; done again it does."""
+        verdict = self._given.get(entry.id)
+        if verdict is not None and entry.restored:
+            self._count(verdict, -1 if entry.state == "undone" else 1)
+
+    def _count(self, verdict: str, by: int) -> None:
+        if verdict == "accepted":
+            self.accepted += by
+        elif verdict == "rejected":
+            self.rejected += by
 
     @property
     def total(self) -> int:

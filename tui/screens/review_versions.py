@@ -74,11 +74,14 @@ class Versions(ReviewBase):
             self.say_plain("This text is too long to edit here: E opens it in your editor")
             return
 
+        async def keep(typed: Texts) -> None:
+            await self._store_edit(row.id, typed)
+
         def edited(typed: Texts | None) -> None:
             if typed is not None:
-                self.start(self._save_edit(row.id, typed))
+                self.start(self._show_edit(row.id))
 
-        self.app.push_screen(EditScreen(row.id, texts), edited)
+        self.app.push_screen(EditScreen(row.id, texts, keep), edited)
 
     def _to_edit(self) -> ReviewRow | None:
         """The pair on the screen where it may be edited; else says why not."""
@@ -96,7 +99,7 @@ class Versions(ReviewBase):
         pair = await self.workspace.aread(lambda conn: get_pair(conn, pair_id))
         return Texts(pair.instruction, pair.input, pair.output)
 
-    async def _save_edit(self, pair_id: int, texts: Texts) -> None:
+    async def _store_edit(self, pair_id: int, texts: Texts) -> None:
         from pairsmith.pairs.store.edits import edit_pair
 
         await self.workspace.awrite(
@@ -104,6 +107,8 @@ class Versions(ReviewBase):
                 conn, pair_id, instruction=texts.instruction, input=texts.input, output=texts.output
             )
         )
+
+    async def _show_edit(self, pair_id: int) -> None:
         self._versions = []
         await self.changed(pair_id)
         self.say_plain(f"#{pair_id:03} edited, undecided again · v compares · u takes it back")
@@ -134,11 +139,14 @@ class Versions(ReviewBase):
         if row is None:
             return
         before = await self._texts(row.id)
-        after = await edit_outside(self.app, before, self.session.env)
-        if after == before:
+
+        async def keep(after: Texts) -> None:
+            await self._store_edit(row.id, after)
+
+        if await edit_outside(self.app, before, self.session.env, keep):
+            await self._show_edit(row.id)
+        else:
             self.say_plain("Nothing was changed")
-            return
-        await self._save_edit(row.id, after)
 
     def action_again(self) -> None:
         """Ask the generator for another response; both versions are kept."""

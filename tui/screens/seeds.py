@@ -194,12 +194,13 @@ class SeedsScreen(UndoesActs):
 
     def action_add(self) -> None:
         """Write one."""
+        self._open(None, write_seed_task)
 
-        def written(task: SeedTask | None) -> None:
-            if task is not None:
-                begin(self, self._write, lambda conn: write_seed_task(conn, task), group="write")
+    def _open(self, before: SeedTask | None, store: Callable[[sqlite3.Connection, SeedTask], object]) -> None:
+        async def keep(task: SeedTask) -> None:
+            await self._store(lambda conn: store(conn, task))
 
-        self.app.push_screen(EditSeedScreen(), written)
+        self.app.push_screen(EditSeedScreen(before, keep))
 
     def take(self) -> None:
         """Change it."""
@@ -216,12 +217,7 @@ class SeedsScreen(UndoesActs):
                 "This one is too long to edit here: change it in the file, and import it", severity="warning"
             )
             return
-
-        def written(task: SeedTask | None) -> None:
-            if task is not None:
-                begin(self, self._write, lambda conn: change_seed_task(conn, seed.id, task), group="write")
-
-        self.app.push_screen(EditSeedScreen(seed.task), written)
+        self._open(seed.task, lambda conn, task: change_seed_task(conn, seed.id, task))
 
     def action_remove(self) -> None:
         """Take one away."""
@@ -235,17 +231,21 @@ class SeedsScreen(UndoesActs):
 
     async def _write(self, work: Callable[[sqlite3.Connection], object]) -> bool:
         """Write, show what is there now; whether it worked."""
-        workspace = self.session.workspace
-        assert workspace is not None
         try:
-            done = await workspace.awrite(work)
+            await self._store(work)
         except PairsmithError as error:
             self.notify(str(error), severity="error")
             return False
+        return True
+
+    async def _store(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Write, show what is there now. Raises PairsmithError."""
+        workspace = self.session.workspace
+        assert workspace is not None
+        done = await workspace.awrite(work)
         await self.read()
         if isinstance(done, int):
             self.list.go_to(str(done))
-        return True
 
     def action_import(self) -> None:
         """Ask for a file."""

@@ -10,9 +10,10 @@ from textual.widget import Widget
 
 from pairsmith.backends.errors import BackendError
 from pairsmith.backends.text import one_line
-from pairsmith.pairs.errors import PairsmithError
+from pairsmith.pairs.errors import PairsmithError, UsageError
 from pairsmith.pairs.user_settings import UserSettings, read_user_settings, save_user_settings, settings_path
 
+from ..keymap import never_pressed
 from ..places import PLACES
 from ..text import fill, line
 from ..themes import THEMES
@@ -228,6 +229,12 @@ class SettingsScreen(ListPlace):
     def _key_form(self, binding: str) -> FormScreen:
         async def do(values: Values) -> str | None:
             keys = ",".join(part.strip() for part in values["keys"].split(",") if part.strip())
+            wrong = never_pressed(keys) if keys else None
+            if wrong is not None:
+                raise UsageError(
+                    f"{one_line(wrong, 30)} is no key",
+                    "A key looks like a, G, f5, space, pageup, ctrl+g or ctrl+shift+g",
+                )
             await asyncio.to_thread(self.application.change_keys, binding, keys or None)
             self.application.set_keymap(self.application.changed_keys)
             self.paint()

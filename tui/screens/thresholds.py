@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from textual.app import ComposeResult
 from textual.binding import Binding
 
+from pairsmith.pairs.errors import PairsmithError
 from pairsmith.pairs.store.paging import Threshold
 from pairsmith.pairs.store.review_rows import ReviewRow, review_rows
 from pairsmith.pairs.thresholds import Line as Outcome
@@ -107,7 +109,8 @@ class ThresholdScreen(Dialog[Chosen | None]):
         self._outcome: Outcome | None = None
         self._suggestion: Suggestion | None = None
         self._nearest: ReviewRow | None = None
-        self._turn = 0
+        self._turn = self._answered = 0
+        self._take_soon = False
 
     def parts(self) -> ComposeResult:
         """One area of lines."""
@@ -129,6 +132,7 @@ class ThresholdScreen(Dialog[Chosen | None]):
 
     def _weigh(self) -> None:
         self._turn += 1
+        self._take_soon = False
         self._paint()
         self.run_worker(self._answer(self._turn), group="weigh", exclusive=True, exit_on_error=False)
 
@@ -142,11 +146,15 @@ class ThresholdScreen(Dialog[Chosen | None]):
         outcome, suggestion = await asyncio.to_thread(work)
         nearest = None
         if lines and outcome.nearest is not None:
-            found = await self._workspace.aread(lambda conn: review_rows(conn, [outcome.nearest or 0]))
-            nearest = found[0] if found else None
+            with contextlib.suppress(PairsmithError):
+                found = await self._workspace.aread(lambda conn: review_rows(conn, [outcome.nearest or 0]))
+                nearest = found[0] if found else None
         if turn == self._turn:
             self._outcome, self._suggestion, self._nearest = outcome, suggestion, nearest
+            self._answered = turn
             self._paint()
+            if self._take_soon:
+                self.action_take()
 
     def _paint(self) -> None:
         width = self._lines.size.width
@@ -246,8 +254,10 @@ class ThresholdScreen(Dialog[Chosen | None]):
         self._weigh()
 
     def action_take(self) -> None:
-        """Take the suggested line."""
-        if self._suggestion is not None:
+        """Take the suggested line; what is suggested for this axis is waited for."""
+        if self._answered != self._turn:
+            self._take_soon = True
+        elif self._suggestion is not None:
             axis = self._axes[self._at]
             self._change(replace(axis, value=self._suggestion.threshold.value))
 
@@ -259,7 +269,9 @@ class ThresholdScreen(Dialog[Chosen | None]):
             self.problem("There is no line to keep: ← or → draws one")
 
     def action_apply(self) -> None:
-        """Reject what falls below."""
+        """Reject what falls below; what says how many these are is waited for."""
+        if self._answered != self._turn:
+            return
         if self.thresholds:
             self.dismiss(Chosen(self.thresholds, reject=True))
         else:

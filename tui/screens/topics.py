@@ -161,6 +161,10 @@ class TopicsScreen(UndoesActs):
 
     async def read(self) -> None:
         """Read tree and plan, then the price."""
+        await self._read(self._kept_at)
+
+    async def _read(self, kept_at: int) -> None:
+        """Read anew; what the arrows made since `kept_at` is not stored yet, and stays."""
         workspace = self.session.workspace
         if workspace is None:
             return
@@ -172,9 +176,13 @@ class TopicsScreen(UndoesActs):
         except PairsmithError as error:
             self.notify(str(error), severity="error")
             return
-        self._pending = None
         self.shares = shares_of(self.topics, self.plan.pairs)
-        self.paint()
+        if self._pending is not None and self._kept_at != kept_at:
+            self._pending = {leaf: self._pending.get(leaf, now) for leaf, now in self.shares.leaves.items()}
+            self._show_pending()
+        else:
+            self._pending = None
+            self.paint()
         begin(self, self._read_price, group="price")
 
     async def _read_price(self) -> None:
@@ -250,7 +258,8 @@ class TopicsScreen(UndoesActs):
             begin(self, self._prune, self.current, group="prune")
 
     async def _prune(self, topic: Topic) -> None:
-        below = sum(topic.name in other.path and other.depth > topic.depth for other in self.topics)
+        deep = len(topic.path)
+        below = sum(len(other.path) > deep and other.path[:deep] == topic.path for other in self.topics)
         if below and not await self.app.push_screen_wait(
             AskYes(
                 f"Take out {line(topic.name, 50)}?",
@@ -306,7 +315,7 @@ class TopicsScreen(UndoesActs):
             write_plan(conn, plan)
 
         with contextlib.suppress(PairsmithError):
-            await self._write(store)
+            await self._write(store, over_arrows=pairs is None)
 
     def action_number(self) -> None:
         """Ask how many pairs."""
@@ -370,15 +379,21 @@ class TopicsScreen(UndoesActs):
         self.application.jobs.start_generate(self.plan)
         await self.application.action_place("generate")
 
-    async def _write(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Write, say what does not work, read again. Raises PairsmithError after saying it."""
+    async def _write(
+        self, work: Callable[[sqlite3.Connection], object], *, over_arrows: bool = False
+    ) -> None:
+        """Write, say what does not work, read again; arrows pressed meanwhile stay, but where this sets all shares.
+
+        Raises PairsmithError after saying it.
+        """
         workspace = self.session.workspace
         assert workspace is not None
         self._put_away = self.application.jobs.state
+        kept_at = self._kept_at
         try:
             await workspace.awrite(work)
         except PairsmithError as error:
             self.notify(str(error), severity="error")
             raise
         finally:
-            await self.read()
+            await self._read(self._kept_at if over_arrows else kept_at)

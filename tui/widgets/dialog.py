@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from textual.app import ComposeResult
@@ -10,7 +11,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from pairsmith.pairs.errors import PairsmithError
+
 from ..text import content, safe
+from ..working import begin
 from .once import LeavesOnce
 
 Result = TypeVar("Result")
@@ -31,6 +35,7 @@ class Dialog(LeavesOnce, ModalScreen[Result]):
         Binding("escape", "cancel", "leave", id="dialog.cancel", tooltip="Leave without doing anything"),
     ]
     AUTO_FOCUS = "*"
+    _storing = False
     heading = ""
     hint = "esc leaves"
 
@@ -53,6 +58,23 @@ class Dialog(LeavesOnce, ModalScreen[Result]):
         shown = self.query_one("#problem", Static)
         shown.update(content(text, 400))
         shown.set_class(bool(text), "-shown")
+
+    def leave_when(self, stored: Callable[[], Awaitable[object]], result: Result) -> None:
+        """Leave with this result once it is stored. Where that is refused the box says so and stays: what was typed in
+        it is nowhere else."""
+        if not self._storing:
+            self._storing = True
+            begin(self, self._leave_when, stored, result, group="storing")
+
+    async def _leave_when(self, stored: Callable[[], Awaitable[object]], result: Result) -> None:
+        try:
+            await stored()
+        except PairsmithError as error:
+            self.problem(str(error))
+        else:
+            self.dismiss(result)
+        finally:
+            self._storing = False
 
     def action_cancel(self) -> None:
         """Leave."""
