@@ -9,6 +9,8 @@ from pathlib import Path
 from pairsmith.backends.registry import parse_spec
 from pairsmith.pairs.limits import Limits
 
+_MOST = 1 << 63
+"""What SQLite's numbers end before."""
 KINDS = ("auto", "reward", "expected", "json")
 
 
@@ -16,6 +18,11 @@ def path(text: str) -> Path:
     """A path, ~ included."""
     if not text or "\x00" in text:
         raise argparse.ArgumentTypeError("a path is needed")
+    return expanded(text)
+
+
+def expanded(text: str) -> Path:
+    """A path with ~ for a home folder, where there is such a person."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -32,6 +39,8 @@ def whole(text: str) -> int:
     number = _integer(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    if number >= _MOST:
+        raise argparse.ArgumentTypeError("is too large")
     return number
 
 
@@ -46,7 +55,7 @@ def whole_or_zero(text: str) -> int:
 def seed(text: str) -> int:
     """A seed: any whole number of at most 64 bits."""
     number = _integer(text)
-    if abs(number) >= 1 << 63:
+    if abs(number) >= _MOST:
         raise argparse.ArgumentTypeError("is too large")
     return number
 

@@ -8,7 +8,6 @@ import contextlib
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pairsmith.backends.registry import NAMES, open_backend, parse_spec
@@ -24,7 +23,7 @@ from pairsmith.pairs.chat import (
 from pairsmith.pairs.store.workspace import open_workspace
 from pairsmith.pairs.training_runs import find_run
 
-from .arguments import device, not_negative, seed, whole
+from .arguments import device, expanded, not_negative, seed, whole
 from .environment import Environment, add_backend_arguments, read_environment
 from .output import note, say
 from .stopping import graceful
@@ -83,7 +82,7 @@ def _partner(arguments: Namespace, environment: Environment) -> Partner:
     name = arguments.who.partition(":")[0].strip().lower().replace("_", "-")
     if arguments.run is None and not arguments.base and name in NAMES and ":" in arguments.who:
         return BackendPartner(open_backend(parse_spec(arguments.who), environment.settings), options)
-    path = Path(arguments.who).expanduser()
+    path = expanded(arguments.who)
     if arguments.run is None and not path.exists() and ":" in arguments.who:
         parse_spec(arguments.who)  # says which backends there are
     workspace = open_workspace(path, readonly=True)

@@ -22,7 +22,7 @@ from pairsmith.pairs.trainer_configs import TRAINERS, check_trainers, trainers_f
 from .arguments import add_choice, add_workspace, path
 from .environment import present_judge, read_environment
 from .opening import opened
-from .output import counted, say, table
+from .output import counted, say, table, writing
 from .progress import progress
 from .stopping import graceful
 
@@ -90,7 +90,7 @@ def _to_standard_output(arguments: Namespace) -> int:
         )
     with tempfile.TemporaryDirectory() as folder:
         report = _export(arguments, Path(folder) / "rows")
-        with report.path.open("rb") as rows:
+        with report.path.open("rb") as rows, writing():
             shutil.copyfileobj(rows, sys.stdout.buffer)
     return 0
 

@@ -64,6 +64,8 @@ def _lines(report: FilterReport, judge: str | None, preview: bool) -> list[str]:
         )
     if preview:
         lines.append(f"would reject {counted(report.rejects, 'undecided pair')}; nothing was changed")
+    elif not report.changed:
+        lines.append("no undecided pair was to be rejected; nothing was changed")
     else:
         lines.append(
             f"rejected {counted(report.changed, 'undecided pair')} in one step (pairsmith undo takes it back)"

@@ -32,6 +32,8 @@ pairsmith import git.pairsmith faq.csv --column instruction=Question --column ou
 pairsmith import git.pairsmith hf:databricks/databricks-dolly-15k --preview
 """
 _SHOWN = 20
+_MOST_MB = 1e9
+"""More than any disk holds."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -129,7 +131,7 @@ def _download(
             source,
             access,
             environment.settings.home,
-            most_bytes=int(arguments.max_size * 1_000_000),
+            most_bytes=int(min(arguments.max_size, _MOST_MB) * 1_000_000),
             timeout_s=arguments.timeout,
             tell=lambda what, done, total: bar.update(done, total or None, what),
             note=lambda text: bar.say(f"the Hub: {text}"),

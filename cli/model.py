@@ -15,7 +15,7 @@ from pairsmith.pairs.store.runs import Run, list_runs
 from pairsmith.pairs.store.workspace import Workspace
 from pairsmith.pairs.training_runs import base_of, find_run, run_folder_of, tuned_model_of
 
-from .arguments import add_workspace
+from .arguments import add_workspace, expanded
 from .environment import Environment, read_environment
 from .opening import opened
 from .output import Failed, number, say, table
@@ -64,7 +64,7 @@ def run(arguments: Namespace) -> int:
                 asyncio.run(create_in_ollama(model, arguments.to, environment.settings, work, told))
                 data |= {"name": arguments.to, "use": f"ollama:{arguments.to}"}
             else:
-                target = Path(arguments.to).expanduser()
+                target = expanded(arguments.to)
                 files = asyncio.run(export_model(model, target, format_, _name_for(target, found), told))
                 data |= {"files": [str(path) for path in files], "bytes": sum(map(_size, files))}
                 weights = next((path for path in files if path.suffix == ".gguf"), None)

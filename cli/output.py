@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pairsmith.backends.text import one_line
@@ -30,12 +30,18 @@ class Failed(Exception):
 
 
 def prepare_streams() -> None:
-    """Make the streams write any text, whatever the locale says, and exist even where they were closed."""
+    """Make the streams write any text, whatever the locale says, and exist even where they were closed. What is not
+    UTF-8 in the input becomes U+FFFD: the lines beside it would be lost with it."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    for stream, errors in (
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+        (sys.stdin, "replace"),
+    ):
         with contextlib.suppress(AttributeError, ValueError, OSError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            stream.reconfigure(errors=errors)  # type: ignore[union-attr]
 
 
 def fail(failure: Failed, *, json_wanted: bool) -> int:
@@ -45,17 +51,26 @@ def fail(failure: Failed, *, json_wanted: bool) -> int:
     with contextlib.suppress(OSError, ValueError):
         print(f"pairsmith: {one_line(text, 1000)}", file=sys.stderr, flush=True)
     if json_wanted:
-        with contextlib.suppress(BrokenPipeError):
+        try:
             print(json.dumps({"error": failure.as_json()}), flush=True)
+        except OSError:  # nobody reads it, or the disk is full: the line above has said it
+            end_output()
     return failure.code
 
 
 def say(arguments: Namespace, lines: Callable[[], Iterable[str]], data: Any) -> None:
     """The command's result: `data` as JSON with --json, else the lines. Raises Failed where it cannot be written."""
     text = json.dumps(data, indent=2) if arguments.json else "\n".join(lines())
-    try:
+    with writing():
         if text:
             print(text)
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """For what is written to standard output. Raises Failed where it cannot be, BrokenPipeError where nobody reads."""
+    try:
+        yield
         sys.stdout.flush()
     except BrokenPipeError:
         raise

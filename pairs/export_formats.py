@@ -20,7 +20,7 @@ PERSON = "9f1d0c52-7c2e-5a4e-8f0a-70a1751f3a11"
 """Whose answers the verdicts and edits of persons are in Argilla's records, which ask for a UUID."""
 _NOT_IN_NAMES = re.compile("[^a-z0-9_-]+")
 _FORMULA = re.compile('[\\s"\ufeff\u200b]*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]')
-_ESCAPED = re.compile("[\u007f-\u009f\u2028\u2029]")
+_ESCAPED = re.compile("[\u007f-\u009f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class TextFormat:
 
 
 def json_text(value: Any) -> str:
-    """One line of JSON that survives every reader: U+2028, U+2029, U+0085, DEL and C1 are escaped."""
+    """One line of JSON that survives every reader: U+2028, U+2029, U+0085, DEL and C1 are escaped,
+    and lone surrogates, as which names of files that are not UTF-8 come."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 

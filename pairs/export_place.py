@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 from pairsmith.backends.text import one_line
 
 from .errors import PairsmithError, UsageError
 from .manifest import NAME, Manifest
+
+_EXPORTED = re.compile(
+    r"manifest\.json|README\.md|dataset_dict\.json"
+    r"|(?:train|validation|test)(?:/(?:state\.json|dataset_info\.json|data-\d{5}-of-\d{5}\.arrow|cache-[^/]*))?"
+)
+"""What an exported folder holds, and what `datasets` keeps in it while it is used."""
 
 
 def check_target(path: Path, workspace: Path, *, folder: bool = False) -> None:
@@ -41,3 +48,11 @@ def _check_folder(path: Path, shown: str) -> None:
             raise UsageError(
                 f"{shown} is a folder that no export of Pairsmith made", "Name a new or empty one"
             ) from None
+        # The whole folder is replaced: what somebody put into it since would be gone.
+        for found in path.rglob("*"):
+            name = found.relative_to(path).as_posix()
+            if not _EXPORTED.fullmatch(name):
+                raise UsageError(
+                    f"{shown} holds {one_line(name)}, which no export of Pairsmith put there",
+                    "Move it away, or name a new folder",
+                )

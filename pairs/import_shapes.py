@@ -13,6 +13,8 @@ from .store.import_rows import ImportRow
 RESPONSE_NAMES = ("output", "response", "responses")
 """What the response is called in files: the first that a row has counts."""
 _MAX_EXTRA = 1_000_000
+_MOST_LEVELS = 100
+"""Of topics in topics: each is a call of a function in another where the tree is made."""
 _HUMAN = ("user", "human", "prompter")
 _MODEL = ("assistant", "gpt", "chatgpt", "bing", "bard", "model")
 PREFERRED = "imported preference"
@@ -209,6 +211,8 @@ def own_fields(value: Mapping[str, Any]) -> dict[str, Any]:
     ):
         return {}
     found: dict[str, Any] = {"id": value["id"], "decided_by": value["decided_by"]}
+    if len(value["topic"]) > _MOST_LEVELS:
+        raise Unusable(f"its topic is {len(value['topic']):,} levels deep, and {_MOST_LEVELS} are allowed")
     if all(isinstance(name, str) for name in value["topic"]):
         found["topic"] = tuple(value["topic"])
     verdict, by = value.get("verdict"), value["decided_by"]

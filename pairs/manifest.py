@@ -21,6 +21,8 @@ NAME = "manifest.json"
 """In the folder of an export that is a folder."""
 _KIND = "export of Pairsmith"
 _VERSION = 1
+BEGINS = f'{{"manifest": "{_KIND}"'
+"""How every manifest begins, and no file of another program that has its name."""
 _LONGEST_LINE = 1 << 20
 
 

@@ -21,6 +21,7 @@ from .exporting import ExportReport, export_pairs
 from .hub_access import HubAccess
 from .hub_names import check_repo
 from .hub_process import TIMEOUT_S, HubFailed, Note, Tell, explained, run_job
+from .manifest import BEGINS
 from .manifest import NAME as MANIFEST
 from .model_card import public_base, write_model_card
 from .model_export import export_model
@@ -49,8 +50,8 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What would be uploaded. `mark`: the file that says that a repository is ours; `stale`: what a new push replaces
-    though its name is another one."""
+    """What would be uploaded. `mark`: the file that says that a repository is ours, `begins`: how ours begins; `stale`:
+    what a new push replaces though its name is another one."""
 
     repo: str
     repo_type: str
@@ -59,6 +60,7 @@ class Staged:
     mark: str
     stale: str
     report: ExportReport | None = None
+    begins: str = ""
 
     @property
     def size(self) -> int:
@@ -112,7 +114,7 @@ def stage_dataset(
     report = export_pairs(workspace, target, chosen, look=scan.pair, progress=progress, check=check)
     scan.file(target / "README.md", "the dataset card", shapes=True)
     said = verdicts_said(report.pairs, report.verdicts)
-    return Staged(repo, "dataset", _files(target), said, MANIFEST, _DATASET_STALE, report)
+    return Staged(repo, "dataset", _files(target), said, MANIFEST, _DATASET_STALE, report, BEGINS)
 
 
 def stage_model(
@@ -199,6 +201,7 @@ def push(
         "private": private,
         "files": [{"name": file.name, "path": str(file.path), "size": file.size} for file in staged.files],
         "mark": staged.mark,
+        "begins": staged.begins,
         "stale": staged.stale,
         "message": f"{staged.said[:1].upper()}{staged.said[1:]}, with Pairsmith",
     }

@@ -76,7 +76,8 @@ def _write(kind: str, paths: Sequence[str], write: Callable[[bytes], Any]) -> No
 def _parquet(paths: Sequence[str]) -> tuple[int, Iterator[Any]]:
     import pyarrow.parquet as parquet
 
-    files = [parquet.ParquetFile(path, memory_map=False, pre_buffer=False) for path in paths]
+    # Opened here: pyarrow takes no name that is not UTF-8.
+    files = [parquet.ParquetFile(open(path, "rb"), pre_buffer=False) for path in paths]  # noqa: SIM115
 
     def batches() -> Iterator[Any]:
         for file in files:

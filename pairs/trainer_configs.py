@@ -240,6 +240,10 @@ def check_trainers(path: Path, format: str, wanted: Sequence[str]) -> tuple[str,
         raise UsageError(
             f"trainers would take {one_line(path.name)} for a pattern", "Name the file without * ? [ ]"
         )
+    if names and path.name != path.name.encode("utf-8", "replace").decode():
+        raise UsageError(
+            f"trainers would not find {one_line(path.name)}: its name is not UTF-8", "Name it otherwise"
+        )
     for file, text in _texts(path, format, names).items():
         _refuse_changed(file, text)
     return tuple(names)

@@ -188,7 +188,8 @@ def _parquet_batches(path: Path) -> Iterator[list[dict[str, Any]] | int]:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    with parquet.ParquetFile(path) as file:
+    # Opened here: pyarrow takes no name that is not UTF-8.
+    with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
         for group in range(file.num_row_groups):
             try:
                 table = file.read_row_group(group, use_threads=False)

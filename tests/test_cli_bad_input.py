@@ -107,7 +107,17 @@ def test_an_unknown_backend_is_named_with_the_known_ones(
 
 @pytest.mark.parametrize(
     "where",
-    ["", "helpfulness >", "helpfulness >= 3 and", "__import__('os')", "1 +", "(a", "a = 3", "a >= 'b'"],
+    [
+        "",
+        "helpfulness >",
+        "helpfulness >= 3 and",
+        "__import__('os')",
+        "1 +",
+        "(a",
+        "a = 3",
+        "a >= 'b'",
+        "topic == 'caf\udce9'",
+    ],
 )
 @pytest.mark.parametrize("command", ["filter", "export", "generate", "judge"])
 def test_an_expression_that_is_none_is_wrong_usage(

@@ -232,6 +232,19 @@ async def test_topics_are_suggested_added_and_used(workspace: Path) -> None:
     assert {topic["path"]: topic["kept"] for topic in made.json["topics"]} == {"Branching": 6, "Rebasing": 2}
 
 
+async def test_topics_that_were_named_before_a_limit_are_kept(workspace: Path) -> None:
+    async with NimServer(DefectiveLists(chance=0)) as server:
+        words = ("topics", workspace, "--count", 8, "--generator", GENERATOR, "--max-calls", 1, "--json")
+        ran = await run_beside(*words, env=env(server))
+        assert server.completions == 1
+    assert ran.code == 3, ran
+    assert "stopped: the limit of 1 calls is reached" in ran.err
+    assert "named 5 new topics, not 8" in ran.err
+    assert (
+        ran.json["suggested"] == [topic["name"] for topic in ran.json["topics"]] == [*DefectiveLists.topics]
+    )
+
+
 def test_a_topic_that_cannot_be_is_named(workspace: Path) -> None:
     assert run("topics", workspace, "--add", "Merging").code == 0
     run("topics", workspace, "--add", "merging").assert_one_line_error(1, "has that name already")

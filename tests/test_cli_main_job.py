@@ -134,7 +134,9 @@ def test_the_filter_spares_human_verdicts_and_what_is_not_scored_and_tells_how_f
     assert (report["rejects"], report["changed"]) == (1, 1)
     stats = call(capsys, "stats", workspace, "--json").json
     assert stats["verdicts"] == {"undecided": 2, "accepted": 3, "rejected": 3}
-    assert call(capsys, "filter", workspace, "--where", "helpfulness >= 3", "--json").json["changed"] == 0
+    again = call(capsys, "filter", workspace, "--where", "helpfulness >= 3")
+    assert "no undecided pair was to be rejected; nothing was changed" in again.out
+    assert "undo" not in again.out
     undone = call(capsys, "undo", workspace)
     assert undone.out.startswith("undone: rejected pair 7")
     assert call(capsys, "stats", workspace, "--json").json["verdicts"]["rejected"] == 2

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from pairsmith.cli.chat import _messages
 from pairsmith.cli.main import COMMANDS
+from pairsmith.cli.output import prepare_streams
 
 from .command_line import COMMAND, call, environment, fingerprint, git_rows, run, write_rows
 
@@ -91,6 +95,8 @@ def test_a_mistyped_command_is_named_with_what_was_meant(capsys: pytest.CaptureF
         ("stats", "w", "more"),
         ("doctor", "--deep"),
         ("topics", "w", "--under", "3"),
+        ("seeds", "w", "--remove", str(1 << 63)),
+        ("replay", "w", str(1 << 63)),
         ("--nonsense",),
     ],
 )
@@ -139,20 +145,48 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
-def test_a_full_disk_behind_standard_output_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("stats", "w"), 1, "the result cannot be written"),
+        (("export", "w", "-"), 1, "the result cannot be written"),
+        (("stats", "none", "--json"), 4, "there is no workspace none"),
+    ],
+)
+def test_a_full_disk_behind_standard_output_is_one_line(
+    words: tuple[str, ...], code: int, said: str, tmp_path: Path
+) -> None:
     run("new", tmp_path / "w", "--domain", "git")
+    run("import", tmp_path / "w", write_rows(tmp_path / "rows.jsonl", git_rows(3)))
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [str(COMMAND), "stats", str(tmp_path / "w")],
+            [str(COMMAND), *words],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
             env=environment(),
+            cwd=tmp_path,
             check=False,
         )
-    assert done.returncode == 1
-    assert done.stderr.startswith("pairsmith: the result cannot be written")
+    assert done.returncode == code
+    assert done.stderr.startswith(f"pairsmith: {said}")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's syntax")
+def test_a_closed_standard_input_is_no_traceback() -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" <&-', str(COMMAND)], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "needs a terminal" in done.stdout
+
+
+def test_a_line_that_is_not_utf8_takes_no_other_message_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = io.TextIOWrapper(io.BytesIO(b"one\ncaf\xe9\nthree\n"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdin", typed)
+    prepare_streams()
+    assert list(_messages(Namespace(say=None))) == ["one", "caf\ufffd", "three"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell's syntax")

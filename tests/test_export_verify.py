@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from pairsmith.pairs.errors import PairsmithError, UsageError
 from pairsmith.pairs.export_formats import FORMATS
 from pairsmith.pairs.exporting import ExportSettings, export_pairs
+from pairsmith.pairs.importing import import_file
 from pairsmith.pairs.manifest import Manifest, manifest_path
 from pairsmith.pairs.store.import_rows import ImportRow
+from pairsmith.pairs.trainer_configs import check_trainers
 from pairsmith.pairs.verify_export import verify_export
 
 from .command_line import run
@@ -207,6 +211,38 @@ def test_a_folder_that_no_export_made_is_not_replaced(exports: Path, tmp_path: P
         with pytest.raises(UsageError, match="is not a folder"):
             export(workspace, tmp_path / "file", format="hf")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "train/notes.md", ".git/HEAD", "extra/empty"])
+def test_nor_is_an_exported_folder_into_which_somebody_put_files_of_their_own(
+    name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    with new_workspace(tmp_path) as workspace:
+        fill(workspace, [ImportRow("q", "a")])
+        export(workspace, folder, format="hf")
+        (folder / "train" / "cache-0123.arrow").write_bytes(b"what datasets keeps there")
+        export(workspace, folder, format="hf")
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("years of work")
+        with pytest.raises(UsageError, match="which no export of Pairsmith put there"):
+            export(workspace, folder, format="hf")
+    assert (folder / name).read_text() == "years of work"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+@pytest.mark.parametrize("name", ["jsonl", "alpaca", "parquet"])
+def test_a_file_whose_name_is_not_utf8_is_written_with_card_and_manifest(name: str, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl"))
+    with new_workspace(tmp_path) as workspace:
+        fill(workspace, [ImportRow("q", "a")])
+        export(workspace, path, format=name, card=True)
+        assert path.with_name(path.name + ".card.md").is_file()
+        found = verify_export(path)
+        assert (found.rows, found.problems) == (1, [])
+        assert import_file(workspace, path).duplicates == 1
+    with pytest.raises(UsageError, match="not UTF-8"):
+        check_trainers(path, "jsonl", ["axolotl"])
 
 
 def test_the_card_has_true_numbers_and_front_matter_that_is_read(tmp_path: Path) -> None:

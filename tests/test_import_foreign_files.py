@@ -291,3 +291,25 @@ def test_tables_of_any_database_are_read(workspace: Workspace, tmp_path: Path) -
         import_file(workspace, tmp_path / "f.db", table="trap")
     with pytest.raises(UsageError, match="only a database has tables"):
         import_file(workspace, lines(tmp_path / "f.jsonl", {}), table="x")
+
+
+def test_an_infinite_number_in_a_database_does_not_stop_the_import(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    conn = sqlite3.connect(tmp_path / "f.db")
+    conn.executescript(
+        "CREATE TABLE qa (instruction, output, loss); INSERT INTO qa VALUES ('q', 'a', 9e999), ('r', 'b', 1.5);"
+    )
+    conn.close()
+    assert import_file(workspace, tmp_path / "f.db").added == 2
+    assert [pair.extra for pair in pairs(workspace)] == [None, {"loss": 1.5}]
+
+
+def test_a_topic_deeper_than_anybody_sorts_is_refused_with_its_line(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    ours = {"instruction": "q", "output": "a", "id": "x", "decided_by": ""}
+    path = lines(tmp_path / "f.jsonl", {**ours, "topic": ["t"] * 3000}, {**ours, "topic": ["t"] * 100})
+    report = import_file(workspace, path)
+    assert (report.added, report.refused) == (1, 1)
+    assert str(report.refusals[0]) == "line 1: its topic is 3,000 levels deep, and 100 are allowed"

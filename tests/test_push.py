@@ -164,6 +164,18 @@ def test_a_repository_of_other_things_is_left_alone(workspace: Path, hub: Hub) -
     assert hub.count("PUT|commit") == 0
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    [b"", b'{"name": "an application"}', b'{"manifest": "of others"}' * 9_999],
+    ids=["empty", "small", "large"],
+)
+def test_so_is_one_that_has_a_manifest_of_another_program(manifest: bytes, workspace: Path, hub: Hub) -> None:
+    repo = hub.dataset("me/git", {TRAIN: b"PAR1", "manifest.json": manifest, "README.md": b"mine"})
+    push(workspace, hub).assert_one_line_error(1, "did not put there", "another name")
+    assert len(repo.commits) == 2
+    assert hub.count("PUT|commit") == 0
+
+
 def test_secrets_are_named_by_pair_and_refused_before_any_socket(tmp_path: Path, hub: Hub) -> None:
     rows = [
         {"instruction": "Log in", "input": "", "output": "use nvapi-" + "Ab3" * 15},

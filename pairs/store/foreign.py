@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ def foreign_rows(
 ) -> Iterator[dict[str, Any]]:
     """The rows of a table as objects; without a name, of the first table that has all columns of one of `wanted`.
 
-    Views and virtual tables are never read: their definitions are somebody else's program. Blobs become null; text
-    that is not UTF-8 comes with lone surrogates, which the store replaces. Raises UsageError, PairsmithError.
+    Views and virtual tables are never read: their definitions are somebody else's program. Blobs and infinite numbers
+    become null; text that is not UTF-8 comes with lone surrogates, which the store replaces. Raises UsageError,
+    PairsmithError.
     """
     from sqlite_utils import Database
 
@@ -30,11 +32,15 @@ def foreign_rows(
             conn.execute(f"PRAGMA {pragma}")
         database = Database(conn, execute_plugins=False)
         for row in database[_chosen(database, wanted, table, one_line(path.name))].rows:
-            yield {name: None if isinstance(value, bytes) else value for name, value in row.items()}
+            yield {name: None if _is_no_json(value) else value for name, value in row.items()}
     except sqlite3.Error as error:
         raise PairsmithError(f"{one_line(path.name)} cannot be read: {one_line(str(error))}") from error
     finally:
         conn.close()
+
+
+def _is_no_json(value: Any) -> bool:
+    return isinstance(value, bytes) or (isinstance(value, float) and not math.isfinite(value))
 
 
 def _chosen(database: Any, wanted: Sequence[frozenset[str]], table: str | None, shown: str) -> str:
