@@ -13,9 +13,9 @@ from .generation_plan import deal
 from .recipes import Recipe
 from .store.driver import sqlite3
 from .store.live import Spent, spending, survival
-from .store.topics import active_leaves
 from .store.workspace import Workspace
 from .surroundings import Surroundings, present_generator, present_judge
+from .topic_tree import domain_leaves
 from .workspace_recipe import recipe_of
 
 NIM_REQUESTS_PER_MINUTE = 40.0
@@ -39,7 +39,7 @@ def estimate_run(
 
     def look(conn: sqlite3.Connection) -> tuple[Recipe, list[int], Basis]:
         recipe = recipe_of(conn)
-        leaves = [(topic.id, topic.quota) for topic in active_leaves(conn)]
+        leaves = domain_leaves(conn)
         topics = list(deal(pairs, leaves).values()) if leaves else []
         return recipe, topics, _basis(conn, recipe, surroundings, generator, judge)
 

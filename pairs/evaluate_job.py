@@ -354,10 +354,10 @@ class EvaluateJob:
         """Raises _Stopped where not all of the work was done."""
         if failure is not None:
             raise _Stopped("unfinished", str(failure), failure)
-        if limit:
-            raise _Stopped("unfinished", f"the limit of {limit} is reached")
         if self.control.stopping:
             raise _Stopped("paused", "stopped by the user")
+        if limit:
+            raise _Stopped("unfinished", f"the limit of {limit} is reached")
 
     # ---- tools ---------------------------------------------------------------------------------------------
 
@@ -376,6 +376,7 @@ class EvaluateJob:
                 prices=await self._workspace.aread(prices_of),
                 patience_s=self._options.patience_s,
                 on_wait=lambda text: self._telling.notice("waiting", text),
+                control=self.control,
             )
         return self._one_caller
 

@@ -85,6 +85,9 @@ def parse_expression(text: str) -> Expression:
         raise ExpressionError(
             f"the expression has {len(text)} characters, at most {LONGEST} are allowed", LONGEST + 1
         )
+    if stray := _SURROGATE.search(text):
+        # Bytes of a command line that are no UTF-8 come as such; neither the store nor a pair holds any.
+        raise ExpressionError("the expression is not UTF-8", stray.start() + 1)
     tokens = list(_tokens(text))
     if not tokens:
         raise ExpressionError("the expression is empty, e.g. helpfulness >= 3 and verbosity <= 2.5 is one", 1)
@@ -106,6 +109,7 @@ class _Token:
     column: int
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])", re.ASCII)
 _LEX = re.compile(
     r"""(?P<space>\s+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pairsmith.backends.errors import BackendError
 
+from .errors import JobStopped
 from .events import PairKept
 from .generation_plan import TopicState
 from .generation_results import judged_loss, store_response
@@ -82,7 +83,13 @@ class Answers:
         if candidate is not None:
             assert run.where is not None
             name = run.topics[pair.topic_id or 0].path.rsplit(" › ", 1)[-1]
-            loss, detail = judged_loss(run.where, scores, judgement.reason, name)
+            try:
+                loss, detail = judged_loss(run.where, scores, judgement.reason, name)
+            except JobStopped:
+                # The pair waits for a judge that fits; what this one said was paid for, so its call is closed.
+                await self._store_judged(ToJudge(one.pair_id), verdictless, pair.version.id, None, None)
+                run.judging.appendleft(one)
+                raise
         await self._store_judged(one, verdictless, pair.version.id, loss, detail)
         if candidate is None:
             return

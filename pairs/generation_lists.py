@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from pairsmith.backends.errors import BackendError
 
@@ -69,6 +70,34 @@ class Lists:
             self._run.tools.meter.add(mended.instruction)
             topic.waiting.append(mended)
 
+    def pass_on(self) -> Coroutine[Any, Any, None] | None:
+        """A dry topic whose last instructions were lost has a rest once more: dealt to topics that are not dry. Returns
+        the work that stores it; None where there is nothing to deal, or nobody to take it."""
+        run = self._run
+        late = next((topic for topic in run.topics.values() if topic.is_short), None)
+        others = {topic.id: topic for topic in run.topics.values() if not topic.exhausted}
+        if late is None or not others:
+            return None
+        topics = {late.id: late, **others}
+        before = {topic.id: topic.quota for topic in topics.values()}
+        moved = move_rest(before, {late.id: late.kept}, [late.id])
+        why = f"{late.lacking} of its instructions came to nothing since"
+        text = dry_text(late, why, before, moved, topics, everywhere=False, again=False)
+        for topic_id, quota in moved.items():
+            topics[topic_id].quota = quota
+        return self._store_quotas(text)
+
+    async def _store_quotas(self, text: str) -> None:
+        # Those of now: between dealing and this, another topic may have run dry.
+        quotas = {topic.id: topic.quota for topic in self._run.topics.values()}
+
+        def store(conn: sqlite3.Connection) -> None:
+            set_quotas(conn, self._run.id, quotas)
+            add_event(conn, self._run.id, "exhausted", text)
+
+        await self._run.workspace.awrite(store)
+        self._run.telling.put(Notice("exhausted", text))
+
     def _sift(self, drafts: Sequence[Draft]) -> list[NewCandidate]:
         """Sift and count (blocking)."""
         sifted = self._run.sieve.sift(drafts)
@@ -120,7 +149,7 @@ class Lists:
         if again:
             self._second_round = True
             for state in topics.values():
-                state.exhausted, state.lists, state.unreadable = False, [], 0
+                state.exhausted, state.lists, state.unreadable = state.pruned, [], 0
 
         def store(conn: sqlite3.Connection) -> None:
             set_exhausted(conn, self._run.id, None if again else topic.id, not again)

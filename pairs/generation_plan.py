@@ -60,6 +60,8 @@ class TopicState:
     """Candidates that are to be rewritten."""
     listing: bool = False
     exhausted: bool = False
+    pruned: bool = False
+    """Taken out since the run began: it gets no more of anything, and is exhausted for good."""
     lists: list[tuple[int, int]] = field(default_factory=list)
     """(asked, survived) of each list that could be read."""
     barren: int = 0
@@ -69,6 +71,11 @@ class TopicState:
     def lacking(self) -> int:
         """How many more instructions it needs than it has."""
         return self.quota - self.kept - self.busy - len(self.waiting) - len(self.mending)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it has run dry, has nothing left in the works, and has not kept what it still counted on then."""
+        return self.exhausted and self.kept < self.quota and not (self.busy or self.waiting or self.mending)
 
     @property
     def recent_yield(self) -> float:
@@ -130,6 +137,9 @@ def plan(
         row.topic_id: TopicState(row.topic_id, row.path, row.quota, row.kept)
         for row in run_topics(conn, run_id)
     }
+    active = {topic for topic, _ in topics}
+    for state in states.values():
+        state.pruned = state.exhausted = state.id not in active
     for candidate in list_candidates(conn, run_id, "waiting"):
         assert candidate.topic_id is not None
         state = states[candidate.topic_id]

@@ -85,7 +85,7 @@ def dry_text(
     again: bool,
 ) -> str:
     """How the user is told that a topic ran dry, and where its rest went."""
-    text = f"{topic.path} ran dry: {why}"
+    text = f"{topic.path} {'was taken out' if topic.pruned else 'ran dry'}: {why}"
     if again:
         return f"{text}; now every topic is dry, and each is asked once more"
     if everywhere:

@@ -82,6 +82,8 @@ class Work:
         run = self._run
         if run.judging:
             return self._answers.judge(run.judging.popleft())
+        if (dealt := self._lists.pass_on()) is not None:
+            return dealt
         for topic in run.topics.values():
             if topic.lacking > 0 and not topic.listing and not topic.exhausted:
                 topic.listing = True

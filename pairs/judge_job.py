@@ -22,7 +22,7 @@ from .expressions import Expression, parse_expression
 from .job_events import Telling
 from .judge_calls import JudgeCalls
 from .judging import Judge
-from .limits import Budget, Limits
+from .limits import Budget, LimitReached, Limits
 from .many import run_many
 from .rubrics import Rubric, load_rubric
 from .store.calls import book_interrupted
@@ -106,6 +106,8 @@ class JudgeJob:
                 wanted = await asyncio.to_thread(self._wanted, judge)
                 self._total = len(wanted)
                 failure, stop = await run_many((partial(self._one, pair) for pair in wanted), self.control)
+            except LimitReached as reached:
+                stop = reached.what  # by the probe for what the judge can do
             except (PairsmithError, BackendError) as error:
                 failure = error
             return await self._end(failure, stop)

@@ -185,14 +185,13 @@ def _object_with(text: str, names: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):  # no number, or digits without end
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _whole(instruction: str, input_text: str) -> str:

@@ -62,6 +62,12 @@ _ALONE = re.compile(
 )
 _FRACTION = re.compile(rf"{_NUMBER}{_OF_100}", re.I)
 _OTHER_SCALE = re.compile(r"\d\s*(?:/|out of)\s*(?:5|10|20|50|1000)(?![\d]|[.,]\d)", re.I)
+_NOT_GIVEN = re.compile(
+    r"\s*points?\s+(?:below|under|short|less|lower|off|away|deducted)\b"
+    r"|(?:\s*(?:points|%))?,?\s+(?:if|had|were)\s+(?:it|the|this|that|they|there)\b",
+    re.I,
+)
+"""After a number: points that are taken off, or a score on a condition."""
 _RANGE = re.compile(
     r"(?:\d{1,3}\s*(?:-|–|to)\s*|between\s+\d{1,3}\s+and\s+)\d{1,3}\s*(?:/|out of)\s*100", re.I
 )
@@ -132,7 +138,7 @@ def _candidates(text: str) -> list[_Candidate]:
             start = match.start(1)
             if start in found or any(low <= start < high for low, high in ranges):
                 continue
-            if _OTHER_SCALE.match(text, match.end(1) - 1):
+            if _OTHER_SCALE.match(text, match.end(1) - 1) or _NOT_GIVEN.match(text, match.end()):
                 continue
             rank = _rank(text[max(0, start - 300) : start], fraction=pattern is _FRACTION)
             if rank:

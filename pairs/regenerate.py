@@ -13,6 +13,7 @@ from .limits import Budget, LimitReached, Limits
 from .methods import Tools
 from .recipes import load_recipe, read_recipe
 from .store.edits import add_model_version
+from .store.errors import DuplicatePair, NoSuchPair
 from .store.meta import get_meta
 from .store.pair_rows import Pair, get_pair
 from .store.review_rows import topic_paths
@@ -39,8 +40,9 @@ async def regenerate(
     """Ask once, store the answer as a version of its own and choose it; returns its id. One act for undo.
 
     The prompt is the recipe's, without a fixed seed, so that the answer is a new one. The call is booked like any
-    other. `generator` is the user's own default where the workspace names none. Raises NoSuchPair, BackendError,
-    PairsmithError where the answer is no response (cut off, refused, empty, the same as before).
+    other. `generator` is the user's own default where the workspace names none. Raises NoSuchPair, DuplicatePair,
+    BackendError, PairsmithError where the answer is no response (cut off, refused, empty, the same as before), or where
+    the pair was edited meanwhile (the response to what it said before is then kept as a version, not chosen).
     """
     pair, recipe_text, domain, topic = await workspace.aread(lambda conn: _read(conn, pair_id))
     recipe = read_recipe(recipe_text, "the workspace's recipe") if recipe_text else load_recipe("english")
@@ -68,11 +70,33 @@ async def regenerate(
             f"{answered.name} gave no new response: {loss}{detail}", "Try again, or edit the pair"
         )
 
-    def store(conn: sqlite3.Connection) -> int:
+    def store(conn: sqlite3.Connection) -> int | PairsmithError:
         answered.close(conn)
-        return add_model_version(conn, pair_id, answer.output, call_id=answered.call_id)
+        now = get_pair(conn, pair_id)
+        asked = (pair.instruction, pair.input)
+        try:
+            version_id = add_model_version(
+                conn,
+                pair_id,
+                answer.output,
+                call_id=answered.call_id,
+                instruction=pair.instruction,
+                input=pair.input,
+                choose=(now.instruction, now.input) == asked,
+            )
+        except (DuplicatePair, NoSuchPair) as error:
+            return error  # not raised in here: the call was made, whatever becomes of its answer
+        if (now.instruction, now.input) == asked:
+            return version_id
+        return PairsmithError(
+            f"pair {pair_id} was edited meanwhile: the new response answers what it said before",
+            "It is kept as a version beside the others",
+        )
 
-    return await workspace.awrite(store)
+    stored = await workspace.awrite(store)
+    if isinstance(stored, PairsmithError):
+        raise stored
+    return stored
 
 
 def _read(conn: sqlite3.Connection, pair_id: int) -> tuple[Pair, str, str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -76,20 +77,24 @@ def _join(
     """Sides of a group's newcomers: grown from the fixed members along the strongest likenesses."""
     sides = {pair: fixed[pair] for pair in members if pair in fixed}
     joined: dict[int, Side] = {}
+    # A heap, the strongest first; of equals the smallest source, then the largest neighbour. A dataset made from one
+    # template is a single group, in which everybody is everybody's neighbour.
     edges = [
-        (score, -pair, other)
-        for pair in members
-        if pair in sides
+        (-score, pair, -other)
+        for pair in sides
         for score, other in neighbours.get(pair, ())
+        if other not in sides
     ]
+    heapq.heapify(edges)
     while edges:
-        best = max(edges)
-        edges.remove(best)
-        _, source, pair = best
+        _, source, negative = heapq.heappop(edges)
+        pair = -negative
         if pair in sides:
             continue
-        sides[pair] = joined[pair] = sides[-source]
-        edges += [(score, -pair, other) for score, other in neighbours.get(pair, ()) if other not in sides]
+        sides[pair] = joined[pair] = sides[source]
+        for score, other in neighbours.get(pair, ()):
+            if other not in sides:
+                heapq.heappush(edges, (-score, pair, -other))
     return joined
 
 

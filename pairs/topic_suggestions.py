@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from pairsmith.backends.errors import BackendError
 from pairsmith.backends.registry import Settings
 
 from .calling import Caller
 from .doors import Doors
-from .limits import Budget, Limits
+from .limits import Budget, LimitReached, Limits
 from .methods import Tools
 from .recipes import read_recipe
 from .store.meta import all_meta
@@ -29,7 +30,7 @@ async def add_suggested_topics(
     on_wait: Callable[[str], None] = lambda text: None,
 ) -> list[str]:
     """Ask for `count` topics besides those that are there and store them; returns their names (fewer where the model
-    names no more). Holds the job lock meanwhile.
+    names no more, or a limit or a failure ends it after some came: `on_wait` hears why). Holds the job lock meanwhile.
 
     `generator` is the user's own default. Raises BackendError, JobStopped, LimitReached, WorkspaceBusy, RecipeError.
     """
@@ -48,7 +49,15 @@ async def add_suggested_topics(
         )
         tools = Tools(workspace, doors, caller, recipe, meta["domain"], seed)
         existing = [topic.name for topic in await workspace.aread(list_topics) if topic.parent_id is None]
-        names = await suggest_topics(tools, count, existing)
+        names: list[str] = []
+        try:
+            names = await suggest_topics(tools, count, existing, names)
+        except (BackendError, LimitReached) as error:
+            # What earlier calls named was paid for: it is kept.
+            if not names:
+                raise
+            why = f"the limit of {error.what} is reached" if isinstance(error, LimitReached) else str(error)
+            on_wait(f"stopped: {why}")
         await workspace.awrite(lambda conn: [add_topic(conn, name, maker="model") for name in names])
         return names
     finally:

@@ -176,7 +176,7 @@ class TopicTree:
     async def topics(self, count: int, wanted: int | None) -> RunTopics:
         """The leaves of the tree; where there are none, the model is asked for some."""
         workspace, recipe = self._tools.workspace, self._tools.recipe
-        if leaves := await workspace.aread(_leaves):
+        if leaves := await workspace.aread(domain_leaves):
             return RunTopics(leaves)
         names = await suggest_topics(self._tools, wanted or min(recipe.topics.count, count), [])
         if not names:
@@ -185,7 +185,7 @@ class TopicTree:
                 "Name some yourself: pairsmith topics WORKSPACE --add NAME",
             )
         await workspace.awrite(lambda conn: [add_topic(conn, name, maker="model") for name in names])
-        return RunTopics(await workspace.aread(_leaves), names)
+        return RunTopics(await workspace.aread(domain_leaves), names)
 
     async def write_list(self, topic_id: int, topic: str, count: int, barren: int) -> ListWritten:
         """One list of instructions on a topic, what exists of it shown to the model."""
@@ -224,16 +224,19 @@ class TopicTree:
         return Response((answered,), answer.output, loss=answer.loss, detail=answer.detail)
 
 
-def _leaves(conn: sqlite3.Connection) -> list[tuple[int, int | None]]:
+def domain_leaves(conn: sqlite3.Connection) -> list[tuple[int, int | None]]:
     """The tree's leaves with the user's quotas; where Self-Instruct's pool stands is no topic of the domain."""
     pool = get_meta(conn, POOL_TOPIC)
     return [(topic.id, topic.quota) for topic in active_leaves(conn) if str(topic.id) != pool]
 
 
-async def suggest_topics(tools: Tools, count: int, existing: Sequence[str]) -> list[str]:
-    """Ask the generator for topics and book the calls. Raises BackendError, JobStopped, LimitReached."""
+async def suggest_topics(
+    tools: Tools, count: int, existing: Sequence[str], so_far: list[str] | None = None
+) -> list[str]:
+    """Ask the generator for topics and book the calls. Raises BackendError, JobStopped, LimitReached; `so_far` then
+    holds what was named before."""
     taken = {normal_form(name) for name in existing}
-    names: list[str] = []
+    names = [] if so_far is None else so_far
     for attempt in range(_TOPIC_TRIES):
         missing, shown = count - len(names), [*existing, *names]
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pairsmith.backends.registry import Settings
 from pairsmith.pairs.estimate import Average, Basis, estimate
 from pairsmith.pairs.estimating import estimate_run
 from pairsmith.pairs.generation_plan import GenerateSettings
 from pairsmith.pairs.recipes import load_recipe
+from pairsmith.pairs.store.meta import set_meta
+from pairsmith.pairs.store.topics import add_topic
 from pairsmith.pairs.surroundings import Surroundings
+from pairsmith.pairs.topic_tree import POOL_TOPIC
 from pairsmith.pairs.user_settings import UserSettings
 
 from .brains import DefectiveLists
@@ -74,6 +79,18 @@ def test_without_a_rate_or_a_measured_call_there_is_no_time() -> None:
     found = estimate(97, [97], RECIPE, False, measured)
     assert found.minutes == 97 * 6.0 / 2 / 60
     assert found.measured
+
+
+def test_where_self_instructs_pool_stands_is_no_topic_of_a_topic_tree_run(tmp_path: Path) -> None:
+    around = Surroundings({}, Settings(), UserSettings())
+    with make_workspace(tmp_path, topics=["Branching"]) as workspace:
+        before = estimate_run(workspace, around, 41, method="topic-tree")
+
+        def with_pool(conn: Any) -> None:
+            set_meta(conn, POOL_TOPIC, str(add_topic(conn, "Pool", maker="model")))
+
+        workspace.write(with_pool)
+        assert estimate_run(workspace, around, 41, method="topic-tree") == before
 
 
 def test_topics_that_are_still_to_be_named_cost_a_call() -> None:

@@ -268,6 +268,24 @@ async def test_a_limit_stops_it_and_the_same_options_go_on(trained: Trained) -> 
         assert server.completions == 40
 
 
+async def test_a_stop_sends_the_judge_no_question_that_waits_for_its_turn(trained: Trained) -> None:
+    control = Control()
+
+    async def brain(body: Mapping[str, Any]) -> str:
+        control.stop()
+        await asyncio.sleep(0.3)  # meanwhile what is on its way arrives
+        return "61"
+
+    options = {"judge": JUDGE, "base": False, "max_new_tokens": TOKENS - 3}
+    async with NimServer(brain) as server:
+        run, _ = await evaluate(trained, server, control, **options)
+        assert (run.state, run.reason) == ("paused", "stopped by the user")
+        assert server.completions < 20
+    async with NimServer(lambda body: "61") as server:
+        done, _ = await evaluate(trained, server, **options)
+        assert (done.id, done.state) == (run.id, "done")
+
+
 async def test_a_judge_that_is_down_leaves_what_was_measured(trained: Trained) -> None:
     async with NimServer() as server:
         server.rules = type(server.rules)(retired=("meta/llama-3.1-405b-instruct",))

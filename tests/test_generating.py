@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,8 @@ from pairsmith.pairs.limits import Limits
 from pairsmith.pairs.normalise import normal_form
 from pairsmith.pairs.rouge import rouge_l
 from pairsmith.pairs.store.meta import set_meta
+from pairsmith.pairs.store.runs import run_topics
+from pairsmith.pairs.store.topics import list_topics, prune_topic
 from pairsmith.pairs.tokens import word_tokens
 
 from .brains import DefectiveLists, asked_for, fresh_instruction, prompt_of, repeating
@@ -107,6 +110,40 @@ async def test_what_a_dry_topic_cannot_give_moves_to_another_and_is_said(tmp_pat
             assert "15 to Rich topic" in said[0]
 
 
+async def test_what_a_dry_topic_loses_at_last_moves_to_another_too(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    few = [fresh_instruction(rng) for _ in range(5)]
+    lists: list[int] = []
+
+    async def brain(body: dict) -> str:  # type: ignore[type-arg]
+        prompt = prompt_of(body)
+        count = asked_for(prompt)
+        if count is not None and "Dry topic" in prompt:
+            lists.append(count)
+            return "\n".join(few)
+        if count is not None:
+            return "\n".join(fresh_instruction(rng) for _ in range(count))
+        if few[0] not in prompt:
+            return f"Answer to {prompt}"
+        for _ in range(200):  # in the works until the topic has run dry
+            await asyncio.sleep(0.05)
+            if len(lists) == 8:
+                break
+        await asyncio.sleep(0.3)
+        return "I'm sorry, but I can't assist with that."
+
+    async with NimServer(brain=brain) as server:
+        with make_workspace(tmp_path, topics=("Dry topic", "Rich topic")) as workspace:
+            events = await run_job(workspace, server, GenerateSettings(40))
+            ended, ledger = end_of(events)
+            assert (ended.state, ledger.kept, ledger.balance()) == ("done", 40, [])
+            said = [event.text for event in events if isinstance(event, Notice) and event.kind == "exhausted"]
+            assert "15 to Rich topic" in said[0]
+            assert said[-1].endswith("came to nothing since; of its quota 1 to Rich topic")
+            topics = workspace.read(lambda conn: run_topics(conn, ended.run_id))
+            assert [(topic.quota, topic.kept) for topic in topics] == [(4, 4), (36, 36)]
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_limit_in_calls_is_kept_exactly_and_the_ledger_adds_up(seed: int, tmp_path: Path) -> None:
     limit = random.Random(seed).randint(1, 40)
@@ -118,6 +155,31 @@ async def test_a_limit_in_calls_is_kept_exactly_and_the_ledger_adds_up(seed: int
             assert f"{limit} calls" in ended.reason
             assert ledger.calls.made == server.completions == limit
             assert ledger.balance() == []
+
+
+async def test_a_topic_that_was_taken_out_meanwhile_gets_nothing_of_a_dry_ones_rest(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    few = [fresh_instruction(rng) for _ in range(5)]
+
+    def brain(body: dict) -> str:  # type: ignore[type-arg]
+        prompt = prompt_of(body)
+        count = asked_for(prompt)
+        if count is None:
+            return f"Answer to {prompt}"
+        return "\n".join(few if "Dry topic" in prompt else [fresh_instruction(rng) for _ in range(count)])
+
+    async with NimServer(brain=brain) as server:
+        with make_workspace(tmp_path, topics=("Dry topic", "Old topic", "Rich topic")) as workspace:
+            first = GenerateOptions(limits=Limits(calls=3))
+            assert (
+                end_of(await run_job(workspace, server, GenerateSettings(60), first))[0].state == "unfinished"
+            )
+            old = workspace.read(list_topics)[1]
+            workspace.write(lambda conn: prune_topic(conn, old.id))
+            ended, ledger = end_of(await run_job(workspace, server, GenerateSettings(60)))
+            assert (ended.state, ledger.kept) == ("done", 60)
+            rows = workspace.read(lambda conn: run_topics(conn, ended.run_id))
+            assert [row.quota for row in rows if row.topic_id == old.id] == [0]
 
 
 async def test_a_limit_in_tokens_is_never_exceeded(tmp_path: Path) -> None:
@@ -361,6 +423,10 @@ async def test_a_judge_switched_to_that_scores_other_things_ends_the_run_with_th
             assert "'helpfulness', which the judge of now does not score" in event.reason
             assert event.ledger is not None
             assert event.ledger.balance() == []
+            assert (event.ledger.calls.in_flight, event.ledger.calls.made) == (0, server.completions)
+            await workspace.awrite(lambda conn: set_meta(conn, "judge", REWARD))
+            ended, ledger = end_of(await run_job(workspace, server, wanted))
+            assert (ended.run_id, ended.state, ledger.kept) == (event.run_id, "done", 60)
 
 
 async def test_a_judge_that_lets_nothing_pass_ends_the_run_with_a_diagnosis(tmp_path: Path) -> None:

@@ -163,6 +163,15 @@ async def test_expected_scores_come_from_the_digits_probabilities(tmp_path: Path
             assert values.pop() == pytest.approx((3 * 0.5 + 4 * 0.25) / 0.75)
 
 
+async def test_a_limit_that_allows_no_call_at_all_ends_the_run(tmp_path: Path) -> None:
+    async with NimServer(brain=lambda body: "ok") as server:
+        with make_workspace(tmp_path, judge=GENERATOR) as workspace:
+            fill(workspace, 1)
+            ended = end_of(await judge(workspace, server, JudgeOptions(limits=Limits(tokens=5))))
+            assert (ended.state, ended.reason) == ("unfinished", "the limit of 5 tokens is reached")
+            assert server.completions == 0
+
+
 async def test_a_retired_reward_model_names_the_rubric_judge(tmp_path: Path) -> None:
     model = REWARD.partition(":")[2]
     async with NimServer(rules=Rules(retired=(model,))) as server:

@@ -101,6 +101,7 @@ def test_json_scores_are_found_amid_talk(text: str) -> None:
         GOOD.replace('"helpfulness": 4', '"helpfulness": null'),
         GOOD.replace('"helpfulness": 4', '"helpfulness": true'),
         GOOD.replace('"helpfulness": 4', '"helpfulness": NaN'),
+        GOOD.replace('"helpfulness": 4', f'"helpfulness": {"9" * 400}'),
         GOOD.replace('"helpfulness": 4', '"helpfulness": "high"'),
         "{" * 100_000,
         '{"a":' * 5_000,

@@ -150,6 +150,9 @@ def test_scores_said_plainly_are_read(answer: str, score: float) -> None:
         "1. Squirrel\n2. Eagle\n3. Tiger",
         "<think>85 out of 100",
         "Score: 150/100",
+        "I'd rate it 1 point below perfect: 99",
+        "The score would be 85 if it had named the author, but it did not.",
+        "I would give it 85 out of 100 if it had answered, but it did not.",
     ],
 )
 def test_anything_else_is_unreadable(answer: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 
 from hypothesis import given
@@ -54,6 +55,18 @@ def test_a_newcomer_joins_the_side_of_its_likeness() -> None:
     fixed: dict[int, Side] = {0: "validation", 1: "train"}
     texts = [(0, "make a new branch for me"), (1, "what is a remote"), (2, "make a new branch for us")]
     assert assign(texts, fixed) == {2: "validation"}
+
+
+def test_newcomers_to_a_large_group_are_dealt_at_once() -> None:
+    template = "translate the following short sentence into french for me please number"
+    texts = [(number, f"{template} {number}") for number in range(176)]
+    first = assign(texts[:160], {})
+    began = time.process_time()
+    later = assign(texts, first)
+    assert (
+        time.process_time() - began < 10
+    )  # looked through one by one, its edges took 30 seconds, and 16 times that for twice the group
+    assert later == dict.fromkeys(range(160, 176), first[0])
 
 
 def test_parity_splits_by_file_order() -> None:

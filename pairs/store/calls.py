@@ -39,6 +39,11 @@ class Call:
     details: Mapping[str, Any] | None
 
 
+_OPEN = "(state = 'in flight' OR state = 'failed' AND reason = 'interrupted')"
+"""A call that may still be closed. "interrupted" is only presumed: a call without a run (a reviewer's regeneration)
+needs no job lock, so whoever holds that may have booked it so while it lives. What comes of it then overrules that."""
+
+
 def _jsonable(text: str) -> str:
     return clean(text)[0]
 
@@ -129,7 +134,7 @@ def finish_call(
     details["answered_by"] = answer.model
     conn.execute(
         "UPDATE call SET state = ?, reason = ?, detail = ?, latency_ms = ?, tokens_in = ?, tokens_out = ?,"
-        " cost_micros = ?, answer = ?, details = ? WHERE id = ? AND state = 'in flight'",
+        f" cost_micros = ?, answer = ?, details = ? WHERE id = ? AND {_OPEN}",
         (
             "useful" if failure is None else "failed",
             failure,
@@ -148,18 +153,18 @@ def finish_call(
 def fail_call(conn: sqlite3.Connection, call_id: int, error: BackendError, latency_s: float) -> None:
     """Close a call that got no answer. One that never left this process is not a call: its row goes."""
     if not error.reached:
-        conn.execute("DELETE FROM call WHERE id = ? AND state = 'in flight'", (call_id,))
+        conn.execute(f"DELETE FROM call WHERE id = ? AND {_OPEN}", (call_id,))
         return
     conn.execute(
         "UPDATE call SET state = 'failed', reason = ?, detail = ?, http_status = ?, latency_ms = ?"
-        " WHERE id = ? AND state = 'in flight'",
+        f" WHERE id = ? AND {_OPEN}",
         (error.kind, _jsonable(error.message), error.status, round(latency_s * 1000), call_id),
     )
 
 
 def book_interrupted(conn: sqlite3.Connection) -> int:
     """Close calls that a dead process left in flight; only for the holder of the job lock. Returns how
-    many.
+    many. One that lives after all is closed anew by what comes of it.
     """
     return int(
         conn.execute(
