@@ -12,6 +12,7 @@ import pytest
 
 from pairsmith.backends import errors
 from pairsmith.backends.llama_cpp.backend import LlamaCppBackend, open_llama_cpp
+from pairsmith.backends.llama_cpp.sampling import preferred
 from pairsmith.backends.protocol import Backend, Message, Request
 from pairsmith.backends.registry import Settings
 
@@ -229,3 +230,19 @@ async def test_a_shared_beginning_is_computed_once(noise: LlamaCppBackend) -> No
     )
     computed = sum(a.usage.prompt_tokens - a.usage.cached_tokens for a in answers)
     assert computed < 2.5 * answers[0].usage.prompt_tokens
+
+
+async def test_a_file_says_how_it_wants_to_be_sampled_where_a_request_leaves_it_open(tmp_path: Path) -> None:
+    path = make_tiny_gguf(tmp_path / "calm.gguf", extra={"general.sampling.temp": 0.0})
+    backend = open_llama_cpp(str(path), Settings())
+    try:
+        left_open = [await backend.complete(Request(USER, max_tokens=20, seed=seed)) for seed in (1, 2)]
+        asked = await backend.complete(Request(USER, max_tokens=20, temperature=1.9, seed=1))
+    finally:
+        await backend.close()
+    assert left_open[0].text == left_open[1].text != asked.text
+
+
+@pytest.mark.parametrize("said", [-1.0, 7.0, math.nan, "0.1", True])
+def test_a_file_that_asks_for_nonsense_is_not_believed(said: object) -> None:
+    assert preferred({"general.sampling.min_p": said, "general.sampling.top_k": said}) == preferred({})

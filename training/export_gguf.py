@@ -57,7 +57,7 @@ def write(
     style: str,
     name: str,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-    more: Mapping[str, str] | None = None,
+    more: Mapping[str, str | float] | None = None,
 ) -> None:
     """Publish a GGUF file. Products are stored in `kind`, norms, biases and positions in F32; `more` is metadata.
 

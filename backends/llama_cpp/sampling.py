@@ -50,8 +50,25 @@ class Sampling:
         return self.temperature <= 0
 
 
-def sampling_from(message: Mapping[str, Any]) -> Sampling:
-    """Read the fields of a request; None is llama.cpp's own default. A seed is drawn where none is given."""
+_PREFERENCES = {"temperature": ("temp", 2.0), "top_p": ("top_p", 1.0), "min_p": ("min_p", 1.0)}
+"""What a file may say about sampling, as `general.sampling.*` (llama.cpp's names), and the most that is believed."""
+
+
+def preferred(metadata: Mapping[str, Any]) -> Sampling:
+    """How a model's file asks to be sampled where a request leaves it open; else llama.cpp's own defaults."""
+    found: dict[str, Any] = {}
+    for ours, (theirs, most) in _PREFERENCES.items():
+        value = metadata.get(f"general.sampling.{theirs}")
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most:
+            found[ours] = float(value)
+    top_k = metadata.get("general.sampling.top_k")
+    if isinstance(top_k, int) and not isinstance(top_k, bool) and 0 <= top_k < 1 << 31:
+        found["top_k"] = top_k
+    return Sampling(**found)
+
+
+def sampling_from(message: Mapping[str, Any], defaults: Sampling = Sampling()) -> Sampling:
+    """Read the fields of a request; None is the default's. A seed is drawn where none is given."""
 
     def number(name: str, default: float) -> float:
         value = message.get(name)
@@ -62,10 +79,10 @@ def sampling_from(message: Mapping[str, Any]) -> Sampling:
         return float(value)
 
     return Sampling(
-        temperature=number("temperature", DEFAULT_TEMPERATURE),
-        top_p=number("top_p", DEFAULT_TOP_P),
-        top_k=int(number("top_k", DEFAULT_TOP_K)),
-        min_p=number("min_p", DEFAULT_MIN_P),
+        temperature=number("temperature", defaults.temperature),
+        top_p=number("top_p", defaults.top_p),
+        top_k=int(number("top_k", defaults.top_k)),
+        min_p=number("min_p", defaults.min_p),
         frequency_penalty=number("frequency_penalty", 0.0),
         presence_penalty=number("presence_penalty", 0.0),
         seed=usable_seed(message.get("seed")),

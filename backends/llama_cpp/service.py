@@ -11,7 +11,7 @@ from .jobs import Completion, Emit, Scoring, describe
 from .lanes import Lanes
 from .native import Model
 from .prompts import Prompt, PromptMaker, Turn
-from .sampling import Candidates, Sampler, grammar_of, sampling_from
+from .sampling import Candidates, Sampler, Sampling, grammar_of, sampling_from
 from .sizing import SUFFIXES
 
 _SCHEMAS_KEPT = 64
@@ -20,7 +20,10 @@ _SCHEMAS_KEPT = 64
 class Service:
     """One per worker."""
 
-    def __init__(self, model: Model, lanes: Lanes, prompts: PromptMaker, emit: Emit) -> None:
+    def __init__(
+        self, model: Model, lanes: Lanes, prompts: PromptMaker, emit: Emit, defaults: Sampling
+    ) -> None:
+        self._defaults = defaults
         self._model, self._lanes, self._prompts, self._plan = model, lanes, prompts, lanes.plan
         self._emit = emit
         self._candidates = Candidates(model)
@@ -53,7 +56,7 @@ class Service:
         if room < 1:
             raise self._overflow(len(prompt.tokens))
         asked = frame.get("max_tokens")
-        how = sampling_from(frame)
+        how = sampling_from(frame, self._defaults)
         expected = frame.get("expected")
         return Completion(
             id=number,

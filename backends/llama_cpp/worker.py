@@ -58,6 +58,7 @@ def _load(first: dict[str, Any], emit: Any) -> Any:
     from .line import Line
     from .options import LlamaOptions
     from .prompts import PromptMaker
+    from .sampling import preferred
     from .service import Service
 
     info = read_gguf(Path(first["path"]))
@@ -73,7 +74,7 @@ def _load(first: dict[str, Any], emit: Any) -> Any:
     lanes = Lanes(line, [Engine(model, c, plan, line, n) for n, c in enumerate(contexts)])
     prompts = PromptMaker(model, template, think=bool(options.think))
     emit({"ready": _report(model, plan, template)})
-    return Service(model, lanes, prompts, emit)
+    return Service(model, lanes, prompts, emit, preferred(info.metadata))
 
 
 _keep: Any = None
