@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from .list_json import Found, Kind, find_values, texts_of, unescaped
+from .list_json import Fields, Found, Kind, find_values, texts_of, unescaped
 from .list_lines import LABELS, MarkedList, count_numbered, read_marked
 from .list_shapes import comma_names, inline_items, plain_items, table_items
 from .normalise import normal_form
@@ -67,11 +67,13 @@ class ParsedList:
 
 @dataclass(frozen=True, slots=True)
 class _Raw:
-    """Items as written; `cut`: an unfinished one has been left out already; `open_end`: the last may be unfinished."""
+    """Items as written; `cut`: an unfinished one has been left out already; `open_end`: the last may be unfinished;
+    `whole`: the text is this list and nothing else, so that one item is a list, too."""
 
     items: Sequence[str]
     cut: int = 0
     open_end: bool = False
+    whole: bool = False
 
 
 def parse_list(
@@ -98,7 +100,7 @@ def parse_list(
     if truncated and raw.open_end and items:
         items, cut = items[:-1], cut + 1
     items = [item for item in (_cleaned(item, names) for item in items) if item]
-    if len(items) + cut < (1 if asked <= 1 else 2) or not items:
+    if len(items) + cut < (1 if asked <= 1 or raw.whole else 2) or not items:
         return ParsedList(malformed="no list", cut=cut)
     shown = {normal_form(item) for item in echoed}
     new = [item for item in items if normal_form(item) not in shown]
@@ -140,9 +142,17 @@ def _json(text: str, asked: int, kind: Kind) -> _Raw | None:
     best, value = max(lists, key=lambda one: len(one[0]))
     if len(records) > len(best):
         return _Raw(records, cut=sum(not value.complete for _, value in lists[-1:]))
-    if len(best) > 1 or asked == 1 or not value.complete or len(best) + 20 > len(text):
-        return _Raw(best, cut=0 if value.complete else 1)
+    whole = _is_whole(text, value)
+    if len(best) > 1 or asked == 1 or whole or not value.complete or len(best) + 20 > len(text):
+        return _Raw(best, cut=0 if value.complete else 1, whole=whole)
     return None
+
+
+def _is_whole(text: str, found: Found) -> bool:
+    """Whether the text is one JSON list, bare or under one name: what a schema makes of a list of one."""
+    value = found.value
+    inner = value.fields[0][1] if isinstance(value, Fields) and len(value.fields) == 1 else value
+    return found.complete and isinstance(inner, list) and (found.start, found.end) == (0, len(text))
 
 
 def _stands_alone(text: str, found: Found) -> bool:

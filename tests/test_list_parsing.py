@@ -287,8 +287,16 @@ def test_text_that_looks_like_a_mark_stays_text(text: str, items: list[str]) -> 
 
 
 @pytest.mark.parametrize(
+    "text", ['{"topics": ["Only one"]}', '["Only one"]', '\n {"items": ["Only one"]} \n']
+)
+def test_a_json_list_of_one_is_a_list(text: str) -> None:
+    assert parse_list(text, asked=10, names=True).items == ("Only one",)
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
+        ('{"error": "not today"}', "no list"),
         ("", "empty"),
         (" \n\t\ufeff", "empty"),
         ("<think>\n1. a b\n2. c d", "only thinking"),
