@@ -16,7 +16,7 @@ from tools.embedded import card, measure, publish, release, report, train
 from tools.embedded.making import MINIATURE
 from tools.embedded.measured_judge import auc
 from tools.embedded.prepared import shipped
-from tools.embedded.recognise import intent_of, topic_of
+from tools.embedded.recognise import intent_of, is_on_domain, topic_of
 from tools.embedded.table import missed, table
 
 from .embedded_miniature import CORPUS
@@ -41,6 +41,7 @@ def figures(**more: Any) -> dict[str, Any]:
     }
     lists = {"lists": 9, "parsed": 1.0, "parsed_and_on_domain": 1.0}
     lists |= {"items_on_domain": 1.0, "items_on_topic": 1.0, "items_distinct": 1.0}
+    lists |= {"items_as_taught": 0.9, "lists_as_taught": 0.5}
     said = {"responses": 9, "understood": 1.0, "right": 0.9, "tokens_per_s": 900.0}
     judge = {"judged": 9, "unread": 0, "auc": 0.95, "auc_held_out_kinds": 0.93, "held_out_kinds": ["typo"]}
     return {
@@ -144,7 +145,35 @@ def test_auc_is_the_share_of_right_orders() -> None:
     assert auc([], [1]) is None
 
 
-@pytest.mark.parametrize("text", ["Switch to coucel.", "Inspect v1.6.4.", "Stash only otter.cfg"])
+@pytest.mark.parametrize("text", ["Switch to coucel.", "Tag v1.6.4 has to go.", "Unstage otter.cfg"])
 def test_short_instructions_are_recognised_whatever_name_stands_in_them(text: str) -> None:
     assert intent_of(text) is not None
     assert topic_of(text) in range(len(shipped().topics))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The pull request is merged, so upload them now.",
+        "Drop the newest stash.",
+        "My cat walked over the keyboard and notes.txt is ruined, but not staged. Undo?",
+        "git log, but shorter",
+    ],
+)
+def test_what_speaks_of_git_is_on_the_domain(text: str) -> None:
+    assert is_on_domain(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write a poem about the sea.",
+        "What is the capital of France?",
+        "How do I bake bread for feature/login-tag?",
+        "Name three different animals.",
+        "What does servers isn't?",
+        "",
+    ],
+)
+def test_what_does_not_speak_of_git_is_not(text: str) -> None:
+    assert not is_on_domain(text)

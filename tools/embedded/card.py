@@ -42,8 +42,9 @@ lists of such questions, and to grade such answers, all in the prompts of Pairsm
 - Trained from scratch by Pairsmith's own trainer in {steps} steps ({minutes} minutes on two CPU cores), seed {seed}, on
   text that was written for it: a grammar of {topics} subtopics, {intents} intents and {phrasings} phrasings
   (`tools/embedded/grammar/`), every Git command of which was run in a scratch repository where that is possible.
-  Names of branches, files, tags and people are drawn from open sets, so that it learns to copy them. Nothing was
-  copied from elsewhere, and no output of another model is in it.
+  Names of branches, files, tags and people are drawn from open sets, so that it learns to copy them; questions come
+  with synonyms, other openings and gaps as well, so that it reads all of their words. Nothing was copied from
+  elsewhere.
 - Its documents are the product's own prompts; their shares of the loss: {shares}.
 - Exported by Pairsmith's own exporter, run by its own llama.cpp engine. The report of the training:
   `docs/embedded/report.md`. Made again: `tools/embedded/README.md`.
@@ -63,8 +64,9 @@ review therefore have something to find: {wrong_share} of its responses to unsee
 ## Measured
 
 Through the product's engine, on {machine}, {date}, while the machine did other work too (load {load}). Held out of
-training are one phrasing of every intent, one in ten of all names, wordings of the domain and of topics,
-and the kinds of flaws {held_out}.
+training are one phrasing in ten of every intent, none of them a near-duplicate (ROUGE-L > 0.7) of one that is trained
+on, one in ten of all names, wordings of the domain and of topics, and the kinds of flaws {held_out}. (Repeated
+sentences and swapped names were held out of the first copies: an AUC of 0.87 for four kinds. They are taught now.)
 
 {table}
 {missed}

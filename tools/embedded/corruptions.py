@@ -1,8 +1,9 @@
 """Ways in which a response can be flawed, each with its right grades and a sentence that says what is wrong.
 
 Some kinds are held out: the judge is never trained on them, so that its figures tell how it does on flaws that it has
-not seen. They differ in nature: an answer about another tool, names in the wrong place, one sentence over and over, and
-blanks where names belong.
+not seen. They differ in nature: an answer about another tool, blanks where names belong, the question said back, and
+words in disorder. Names in the wrong place and one sentence over and over were held out at first; a judge that had not
+seen them did not mind them, so they are taught.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .command_flaws import Flawed, Source
 from .prepared import Case, ReadyGrammar, Split
 from .responses import Grades, complexity_of, draw_parts, grades_of, verbosity_of
 
-HELD_OUT_KINDS = frozenset({"another tool", "swapped names", "repeated", "placeholder"})
+HELD_OUT_KINDS = frozenset({"another tool", "placeholder", "echo", "garbled"})
 UNTOUCHED = "untouched"
 
 

@@ -77,8 +77,13 @@ class Document:
         if self.case is None:
             return self.shown if self.kind == "instructions" else ()
         if self.judged is not None and self.judged.kind == UNTOUCHED:
-            return (self.case.instruction, self.judged.response)
-        return (self.case.instruction,)
+            return (*self._asked, self.judged.response)
+        return self._asked
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        """The instruction, where it is as someone would write it."""
+        return () if self.case is None or self.case.reworded else (self.case.instruction,)
 
     @property
     def heard_weight(self) -> float:

@@ -20,7 +20,7 @@ from .slots import KINDS, Slot, fill, slots_of
 FOLDER = Path(__file__).parent / "grammar"
 LEVELS = ("beginner", "everyday", "expert")
 PHRASINGS = 8
-"""The least number of an intent; one of these first ones is held out of training."""
+"""The least number of an intent; one in ten, at least one, is held out of training."""
 _ALTERNATIVES = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 _BRACES = re.compile(r"(?<![@^])\{[a-z]+(?::[^{}]*)?\}")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")

@@ -21,11 +21,11 @@ from .prepared import Case, Ready, ReadyTopic, Split, draw_case, shipped
 
 MOST_ASKED = 20
 MOST_TOPICS = 12
-_CONSTRAINED_SHARE = 0.85
+_CONSTRAINED_SHARE = 0.97
 """Lists that are asked for as JSON, as llama.cpp is; the others are numbered, as where no schema can be had."""
 _BANK = 400
 """Instructions of a topic from which those that exist already are drawn."""
-_LISTED = 12
+_LISTED = 24
 """So many phrasings of an intent stand in lists: to write one well takes more learning than to understand it."""
 _METERS = 48
 _ANYTHING_SHARE = 0.04

@@ -65,12 +65,12 @@ MINIATURE = Making(
 
 
 SHARES: Mapping[str, Share] = {
-    "response": Share(3000, 0.36),
-    "instructions": Share(3300, 0.30),
-    "topics": Share(250, 0.03),
-    "judge": Share(1200, 0.22),
-    "judge json": Share(250, 0.05),
-    "other": Share(250, 0.04),
+    "response": Share(3600, 0.40),
+    "instructions": Share(3000, 0.28),
+    "topics": Share(350, 0.04),
+    "judge": Share(1200, 0.20),
+    "judge json": Share(250, 0.04),
+    "other": Share(200, 0.04),
 }
 """A step of a second or so. Lists have the most tokens, since what people ask has more forms than what is answered."""
 _ASKED = 1

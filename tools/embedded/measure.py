@@ -3,9 +3,9 @@
     python -m tools.embedded.measure GGUF --to FOLDER [--cases 600] [--lists 100] [--judged 920] [--quota 200]
                                           [--starts 3] [--pairs 200] [--seed 11] [--small]
 
-Writes `measured.json` and `measured.md` into the folder and prints the table. Held out are one phrasing of each intent,
-all names in the instructions, wordings of domain and topics, and whole kinds of flaws (`prepared.py`, `slots.py`,
-`corruptions.py`). A count of 0 leaves that part out.
+Writes `measured.json` and `measured.md` into the folder and prints the table. Held out are one phrasing in ten of each
+intent, all names in the instructions, wordings of domain and topics, and whole kinds of flaws (`prepared.py`,
+`slots.py`, `corruptions.py`). A count of 0 leaves that part out.
 """
 
 from __future__ import annotations

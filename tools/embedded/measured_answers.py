@@ -15,7 +15,7 @@ from pairsmith.pairs.topic_tree import instructions_request, read_list, response
 from . import documents, execute
 from .list_documents import recipe
 from .prepared import Case, Split, shipped
-from .recognise import intent_of, topic_of
+from .recognise import intent_of, is_on_domain, topic_of
 
 _AT_ONCE = 32
 _SHOWN = 40
@@ -71,11 +71,13 @@ async def measure_responses(backend: Backend, count: int, seed: int) -> dict[str
 
 
 def list_requests(count: int, seed: int, kind: str) -> list[tuple[documents.Document, Request]]:
-    """Held-out list prompts with what the product sends beside the messages."""
+    """Held-out list prompts as the product sends them to llama.cpp: bound to a JSON schema."""
     made: list[tuple[documents.Document, Request]] = []
     rng = random.Random(f"lists/{kind}/{seed}")
     while len(made) < count:
         (document,) = documents.drawn_held_out(rng, kind)
+        if not document.constrained:
+            continue
         if kind == "instructions":
             if document.topic < 0:
                 continue
@@ -89,7 +91,10 @@ def list_requests(count: int, seed: int, kind: str) -> list[tuple[documents.Docu
 
 
 async def measure_lists(backend: Backend, count: int, seed: int) -> dict[str, Any]:
-    """Shares of lists that parse, of lists of which every line is on the domain, and of lines on domain and topic."""
+    """Shares of lists that parse, of lists of which every line is on the domain, and of lines on domain and topic.
+
+    Stricter is `as_taught`: an instruction that is one of the grammar's, or near one.
+    """
     found: dict[str, Any] = {}
     for kind in ("instructions", "topics"):
         asked = list_requests(count, seed, kind)
@@ -108,7 +113,9 @@ def _lists_summed(rows: Sequence[dict[str, Any]], asked: int) -> dict[str, Any]:
         "parsed_and_on_domain": _share(row["parsed"] and row["on_domain"] for row in rows),
         "items_asked": asked,
         "items": items,
+        "lists_as_taught": _share(row["parsed"] and row["as_taught"] == row["items"] for row in rows),
         "items_on_domain": sum(row["known"] for row in rows) / each,
+        "items_as_taught": sum(row["as_taught"] for row in rows) / each,
         "items_on_topic": sum(row["on_topic"] for row in rows) / each,
         "items_distinct": sum(row["distinct"] for row in rows) / each,
         "unread": [row["malformed"] for row in rows if not row["parsed"]][:_SHOWN],
@@ -120,16 +127,18 @@ def _list_row(document: documents.Document, answer: Completion) -> dict[str, Any
     names = document.kind == "topics"
     parsed = read_list(answer, document.asked, names=names, echoed=document.shown if names else ())
     items = [" ".join(item.split()) for item in parsed.items]
-    known = [_is_topic(item) if names else intent_of(item) is not None for item in items]
+    known = [_is_topic(item) if names else is_on_domain(item) for item in items]
+    taught = known if names else [intent_of(item) is not None for item in items]
     return {
         "parsed": bool(items) and not parsed.malformed,
         "malformed": parsed.malformed or ("" if items else "nothing in it"),
         "items": len(items),
         "known": sum(known),
+        "as_taught": sum(taught),
         "on_domain": bool(items) and all(known),
         "on_topic": len(items) if names else sum(topic_of(item) == document.topic for item in items),
         "distinct": len({item.casefold() for item in items} - {text.casefold() for text in document.shown}),
-        "odd": [item for item, fits in zip(items, known, strict=True) if not fits],
+        "odd": [item for item, fits in zip(items, taught, strict=True) if not fits],
     }
 
 

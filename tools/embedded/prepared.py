@@ -1,7 +1,7 @@
 """The grammar made ready for drawing fast: every wording of every phrasing taken apart once.
 
-Here is also decided what is held out of training: one phrasing of each intent, by a hash of the intent's name, and the
-held-out values of `slots`.
+Here is also decided what is held out of training: one phrasing in ten of each intent, none of them a near-duplicate of
+one that is trained on, and the held-out values of `slots`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,21 @@ import random
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from .intents import PHRASINGS, Grammar, Intent, alternatives_of, capitalised, load_grammar
+from pairsmith.pairs.similarity import SimilarityIndex
+
+from .intents import Grammar, Intent, alternatives, alternatives_of, capitalised, load_grammar
+from .rewording import reworded
 from .slots import SLOT, Slot, bind, slots_of
 
 Split = Literal["train", "held-out"]
 MOST_WORDINGS = 64
+HELD_OUT_SHARE = 0.1
+"""Phrasings of an intent that training never sees, one at least."""
+_REWORDED_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +56,12 @@ class Ready:
     tip: Text | None
     trained: tuple[int, ...]
     """The phrasings of training."""
-    held_out: int
-    """The phrasing that training never sees."""
+    held_out: tuple[int, ...]
+    """The phrasings that training never sees."""
 
     def phrasings_of(self, split: Split) -> tuple[int, ...]:
         """The phrasings that a split asks with."""
-        return self.trained if split == "train" else (self.held_out,)
+        return self.trained if split == "train" else self.held_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,8 @@ class Case:
     phrasing: int
     values: Mapping[Slot, str]
     instruction: str
+    reworded: bool = False
+    """Whether the instruction is the phrasing in other words, perhaps with some left out."""
 
     @property
     def intent(self) -> Intent:
@@ -101,9 +109,21 @@ class ReadyGrammar:
     """The place of each intent's topic."""
 
 
-def held_out_phrasing(intent: Intent) -> int:
-    """The phrasing of an intent that is kept out of training."""
-    return zlib.crc32(b"phrasing:" + intent.name.encode()) % PHRASINGS
+def held_out_phrasings(intent: Intent) -> tuple[int, ...]:
+    """The phrasings of an intent that are kept out of training: by hash, near-duplicates of others never."""
+    index = SimilarityIndex()
+    firsts = [alternatives(phrasing) for phrasing in intent.phrasings]
+    for number, text in enumerate(firsts):
+        index.add(number, text)
+    chosen: list[int] = []
+    wanted = max(1, round(len(firsts) * HELD_OUT_SHARE))
+    for number in sorted(
+        range(len(firsts)), key=lambda number: zlib.crc32(f"{intent.name}:{number}".encode())
+    ):
+        near = index.best(firsts[number], exclude=number)
+        if len(chosen) < wanted and (near is None or near.score <= index.threshold):
+            chosen.append(number)
+    return tuple(sorted(chosen)) or (0,)
 
 
 def take_apart(text: str) -> Text:
@@ -130,7 +150,7 @@ def prepare(grammar: Grammar) -> ReadyGrammar:
 
 
 def _ready(number: int, intent: Intent) -> Ready:
-    held_out = held_out_phrasing(intent)
+    held_out = held_out_phrasings(intent)
     return Ready(
         number,
         intent,
@@ -142,7 +162,7 @@ def _ready(number: int, intent: Intent) -> Ready:
         tuple(take_apart(line) for line in intent.explains),
         take_apart(intent.warning) if intent.warning else None,
         take_apart(intent.tip) if intent.tip else None,
-        tuple(number for number in range(len(intent.phrasings)) if number != held_out),
+        tuple(number for number in range(len(intent.phrasings)) if number not in held_out),
         held_out,
     )
 
@@ -157,11 +177,16 @@ def draw_case(
     ready: Ready, rng: random.Random, split: Split, phrasings: Sequence[int] = (), *, rough: bool = False
 ) -> Case:
     """An instruction of an intent. `phrasings`: those to choose from, if not the split's; `rough`: now and then as
-    people type in a hurry."""
+    people type in a hurry, and in training often in other words."""
     phrasing = rng.choice(phrasings or ready.phrasings_of(split))
     values = bind(ready.slots, rng, held_out=split == "held-out")
-    text = rng.choice(ready.phrasings[phrasing]).fill(values)
-    return Case(ready, phrasing, values, _roughened(text, values, rng) if rough else text)
+    wording = rng.choice(ready.phrasings[phrasing])
+    if not rough:
+        return Case(ready, phrasing, values, wording.fill(values))
+    other = split == "train" and rng.random() < _REWORDED_SHARE
+    if other:
+        wording = replace(wording, template=reworded(wording.template, rng))
+    return Case(ready, phrasing, values, _roughened(wording.fill(values), values, rng), other)
 
 
 _HURRIED = 0.06

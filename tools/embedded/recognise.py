@@ -1,4 +1,7 @@
-"""Which intent of the grammar an instruction comes from, if any: is a list that the model wrote on the domain?
+"""Is an instruction that the model wrote on the domain, and which intent of the grammar does it come from, if any?
+
+On the domain is what speaks of Git: in Git's own words, or in a phrasing of the grammar that needs none of them ("My
+cat walked over the keyboard …"). The intent asks for more: a sentence that makes sense.
 
 An instruction that is one of the grammar's wordings with any names in its places is that intent's. Any other counts as
 the intent whose phrasing is nearest to it, if that one is near enough.
@@ -18,6 +21,14 @@ from .prepared import Text, draw_case, shipped
 
 LEAST = 0.5
 """ROUGE-L to the nearest phrasing from which an instruction counts as one of the grammar's."""
+_GIT = re.compile(
+    r"(?<!\w)(?:(?:git|(?:un)?commit|branch|merg|rebas|(?:un)?stash|remote|upstream|push|pull|fetch|clon|(?:un)?stag"
+    r"|patch|blam|bisect|reflog|cherry-?pick|revert|worktree|working (?:tree|cop|director)|(?:un)?track|conflict"
+    r"|checkout|check out|repo|alias)\w*|(?:tag|index|head|diff|log|hash|version|histor(?:y|ie))(?:s|ged)?(?!\w))",
+    re.IGNORECASE,
+)
+"""What Git's glossary calls things, and its commands; names are taken out before."""
+_NAMES = re.compile(r"\S*[/_.:@-]\S*\w|\b[0-9a-f]{7,40}\b")
 _SEVERAL_WORDS = {"message", "person"}
 _WORD = re.compile(r"\w+")
 
@@ -59,13 +70,26 @@ def _pattern(text: Text) -> re.Pattern[str]:
 def intent_of(instruction: str, least: float = LEAST) -> int | None:
     """The number of the intent that an instruction is of; None where none is near enough."""
     asked = " ".join(instruction.split())
+    if (number := _wording_of(asked)) is not None:
+        return number
+    near = _phrasings().best(asked)
+    return near.key[0] if near is not None and near.score >= least and isinstance(near.key, tuple) else None
+
+
+def _wording_of(instruction: str) -> int | None:
+    """The number of the intent of which an instruction is a wording, whatever names it has."""
+    asked = " ".join(instruction.split())
     match = _WORD.match(asked.lower())
     for first in dict.fromkeys((match[0] if match else "", "")):
         for pattern, number in _wordings().get(first, ()):
             if pattern.fullmatch(asked):
                 return number
-    near = _phrasings().best(asked)
-    return near.key[0] if near is not None and near.score >= least and isinstance(near.key, tuple) else None
+    return None
+
+
+def is_on_domain(instruction: str) -> bool:
+    """Whether an instruction speaks of Git."""
+    return bool(_GIT.search(_NAMES.sub(" ", instruction))) or _wording_of(instruction) is not None
 
 
 def topic_of(instruction: str, least: float = LEAST) -> int | None:

@@ -51,9 +51,13 @@ def _lists(found: Mapping[str, Any]) -> Iterator[Row]:
         shares = (lists["parsed"], lists["items_on_domain"], lists["items_distinct"])
         yield Row(said, " / ".join(f"{share:.1%}" for share in shares))
     if "instructions" in found.get("lists", {}):
+        lists = found["lists"]["instructions"]
         yield Row(
-            "lists of instructions: lines on the topic asked for",
-            f"{found['lists']['instructions']['items_on_topic']:.1%}",
+            "lists of instructions: lines on the topic asked for / near a phrasing of the grammar (the others say"
+            " something of Git, not always something that makes sense) / lists of such lines alone",
+            " / ".join(
+                f"{lists[name]:.1%}" for name in ("items_on_topic", "items_as_taught", "lists_as_taught")
+            ),
         )
 
 

@@ -27,7 +27,7 @@ import torch
 from pairsmith.training import checkpoints, forward
 from pairsmith.training.checkpoints import Checkpoint
 from pairsmith.training.config import Config
-from pairsmith.training.optimiser import AdamW, Rates
+from pairsmith.training.optimiser import Rates
 from pairsmith.training.schedule import learning_rate
 from pairsmith.training.vocabulary import Vocabulary, from_files
 
@@ -36,6 +36,7 @@ from .beginning import new_model
 from .form import prompt_text
 from .hands import Hands
 from .making import FULL, MINIATURE, Corpus, Making, shipped
+from .muon import Muon
 from .publish import publish
 from .steps import Slice, ahead, slices
 from .steps import groups as draw_groups
@@ -53,7 +54,7 @@ class Trainer:
         self.model = new_model(making.shape(self.words), seed)
         dtype = torch.bfloat16 if making.precision == "bf16" else torch.float32
         self.model.use(dtype)
-        self.optimiser = AdamW(self.model, RATES, dtype, self.model.tensors)
+        self.optimiser = Muon(self.model, RATES, dtype, making.hands)
         self.hands = Hands(self.model, making.hands)
         self.step, self.elapsed, self.rows = 0, 0.0, 0
         self.steps: int | None = None
