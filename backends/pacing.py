@@ -249,12 +249,14 @@ def note_written() -> None:
 def pacer_of(backend: Backend, settings: Settings, capabilities: Capabilities) -> Pacer:
     """The pacer for a backend, with what its door is known for: hosted servers scale, our own have their slots."""
     ceiling = {"nim": MOST_AT_ONCE, "openai": MOST_AT_ONCE if backend.remote else MOST_AT_ONCE // 2}
+    in_process = backend.name == "llama-cpp"
     return pacer_for(
         backend.pacing_key,
         remote=backend.remote or backend.name == "nim",
         parallel=capabilities.parallel,
         ceiling=ceiling.get(backend.name),
         requests_per_minute=settings.requests_per_minute if backend.name in ceiling else None,
+        spacing_s=0.0 if in_process else None,
         time_scale=settings.time_scale,
     )
 
@@ -270,6 +272,7 @@ def pacer_for(
     parallel: int = 4,
     ceiling: int | None = None,
     requests_per_minute: int | None = None,
+    spacing_s: float | None = None,
     time_scale: float = 1.0,
 ) -> Pacer:
     """The process's one pacer for a backend's `pacing_key`; made at the first call, whose arguments count.
@@ -277,15 +280,18 @@ def pacer_for(
     `parallel` is `Capabilities.parallel`: how many at once to begin with; `ceiling` the most, by default 32 for a
     remote server and `parallel` for a local one (its slots are all there is, a longer queue helps nobody). A later
     call with a larger `parallel` widens it.
-    `requests_per_minute` is the user's own cap; without it the limit is found out.
+    `requests_per_minute` is the user's own cap; without it the limit is found out. `spacing_s`: least seconds between
+    two requests, by default what fits the kind of server (our own worker refuses nobody, and needs none).
     """
     with _pacers_lock:
         pacer = _pacers.get(key)
         if pacer is None:
-            spacing = None if remote else LOCAL_SPACING_S * time_scale
+            spacing = None if remote else LOCAL_SPACING_S
+            if spacing_s is not None:
+                spacing = spacing_s
             pacer = _pacers[key] = Pacer(
                 key,
-                RateLaw(cap=requests_per_minute, spacing=spacing),
+                RateLaw(cap=requests_per_minute, spacing=None if spacing is None else spacing * time_scale),
                 start=parallel,
                 ceiling=max(parallel, ceiling or (MOST_AT_ONCE if remote else parallel)),
                 slow_s=None if remote else LOCAL_SLOW_S * time_scale,

@@ -18,7 +18,7 @@ from pairsmith.backends.llama_cpp.backend import open_llama_cpp
 from pairsmith.backends.llama_cpp.catalogue import find_models, resolve
 from pairsmith.backends.llama_cpp.gguf import GgufInfo, read_gguf
 from pairsmith.backends.llama_cpp.options import LlamaOptions, options_from
-from pairsmith.backends.llama_cpp.sizing import Machine, NotEnoughMemory, make_plan
+from pairsmith.backends.llama_cpp.sizing import Machine, NotEnoughMemory, make_plan, scoring_plan
 from pairsmith.backends.protocol import Request
 from pairsmith.backends.registry import Settings
 
@@ -174,6 +174,17 @@ def test_a_very_small_models_lane_is_full_by_tokens_unless_a_person_chose_the_se
     assert not make_plan(info, LlamaOptions(parallel=6), machine(2)).full_at
     assert not make_plan(info, LlamaOptions(), machine(2, gpus=1)).full_at
     assert not make_plan(llama_8b(), LlamaOptions(), machine(2)).full_at
+
+
+def test_a_very_small_model_has_lanes_for_what_is_scored_unless_a_person_chose_the_sequences() -> None:
+    info = GgufInfo(Path("m.gguf"), 8 << 20, "gpt2", "m", 2048, 6, 2048, 6144, 7, None)
+    plan = make_plan(info, LlamaOptions(), machine(2))
+    scoring = scoring_plan(plan)
+    assert scoring is not None
+    assert (plan.lanes, scoring.lanes, scoring.window) == (2, 2, plan.window)
+    for options in (LlamaOptions(parallel=6), LlamaOptions(lanes=1), LlamaOptions(reproducible=True)):
+        assert scoring_plan(make_plan(info, options, machine(2))) is None
+    assert scoring_plan(make_plan(replace(info, size_bytes=150 << 20), LlamaOptions(), machine(2))) is None
 
 
 def test_how_long_an_unused_prefix_is_kept_grows_with_the_width_and_has_no_end_on_a_gpu() -> None:

@@ -295,6 +295,25 @@ def test_there_is_one_pacer_for_each_key() -> None:
         forget_pacers()
 
 
+def test_a_local_server_gets_its_requests_spaced_and_our_own_worker_at_once() -> None:
+    forget_pacers()
+    try:
+
+        async def five(pacer: Pacer) -> None:
+            for _ in range(5):
+                async with pacer.admit():
+                    pass
+
+        server = pacer_for("server", remote=False)
+        worker = pacer_for("worker", remote=False, spacing_s=0.0)
+        asyncio.run(five(server))
+        asyncio.run(five(worker))
+        assert server.snapshot().next_in_s > 0
+        assert worker.snapshot().next_in_s == 0
+    finally:
+        forget_pacers()
+
+
 def test_one_pacer_serves_several_event_loops() -> None:
     pacer = Pacer("k", RateLaw(spacing=0.0), start=1, ceiling=1)
 

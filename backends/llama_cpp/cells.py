@@ -60,8 +60,13 @@ class Cells:
             self._memory.share(source, target, length)
 
     def grow(self, seqs: list[int], count: int) -> None:
-        """`count` new cells, held by all of `seqs`. To be called with a decode that fills them."""
-        taken = [self._free.pop() for _ in range(count)]
+        """`count` new cells, held by all of `seqs`. To be called with a decode that fills them. Raises `IndexError`
+        where there are fewer."""
+        left = len(self._free) - count
+        if left < 0:
+            raise IndexError(f"{count} cells of {len(self._free)}")
+        taken = self._free[left:][::-1]
+        del self._free[left:]
         self._refs[taken] += len(seqs)
         for seq in seqs:
             self._held[seq].extend(taken)

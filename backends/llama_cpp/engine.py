@@ -36,7 +36,10 @@ class Engine:
     def __init__(self, model: Model, context: Context, plan: Plan, line: Line, number: int = 0) -> None:
         self.model, self.plan, self.number = model, plan, number
         self.peers: tuple[Engine, ...] = ()
-        self._context, self._line = context, line
+        """The other lanes of this line."""
+        self.strangers: tuple[Engine, ...] = ()
+        """Lanes of another line: all that they share with this one is the processor."""
+        self._context, self.line = context, line
         self._cells = Cells(context.capacity, context.n_seq_max, context)
         self._cache = PrefixCache(self._cells, plan.stale_rows)
         self._rows = Rows(context, self._cells, plan)
@@ -51,7 +54,7 @@ class Engine:
 
     def turn(self) -> None:
         """Admit, decode once, hand out what came of it; where there is nothing to do, wait for a change."""
-        changed = self._line.changed
+        changed = self.line.changed
         with changed:
             while self._visitors:
                 changed.wait()
@@ -62,7 +65,7 @@ class Engine:
                 changed.wait()
                 return
             self._decoding = True
-            beside = any(peer._running for peer in self.peers)
+            beside = any(other._running for other in (*self.peers, *self.strangers))
             changed.notify_all()
         few = rows < self.plan.rows_for_threads
         code = self._context.decode(rows, self.plan.threads_beside if beside or few else self.plan.threads)
@@ -77,13 +80,13 @@ class Engine:
     # -- admission ---------------------------------------------------------------------------------------------
 
     def _drop_cancelled(self) -> None:
-        for job in [job for job in self._line.jobs.values() if job.cancelled]:
+        for job in [job for job in self.line.jobs.values() if job.cancelled]:
             if job.seq == NOWHERE or job in self._running:
                 self._end(job, keep=False)
                 job.fail(Cancelled("The request was cancelled"))
 
     def _admit(self) -> None:
-        while (job := self._line.head()) is not None and self._takes(job):
+        while (job := self.line.head()) is not None and self._takes(job):
             if job.alone:
                 self._clear()
             source = self._source(job)
@@ -93,17 +96,17 @@ class Engine:
             if owner is not self:
                 self._fetch(job, owner)
             elif self._place(job, match):
-                self._line.admit()
+                self.line.admit()
             else:
                 self._refused = job
-                self._line.changed.notify_all()
+                self.line.changed.notify_all()
                 return
 
     def _takes(self, job: Job) -> bool:
         """Whether the head of the line is this lane's to take: no more than its share while others have room."""
         lanes = (self, *self.peers)
         running = sum(len(lane._running) for lane in lanes)
-        if running >= self._line.sequences or not self._open_to(job):
+        if running >= self.line.sequences or not self._open_to(job):
             return False
         if any(lane._running and (job.alone or lane._running[0].alone) for lane in lanes):
             return False
@@ -113,7 +116,7 @@ class Engine:
         if running == 0:
             known = self._known(job)
             return all(known >= peer._known(job) for peer in others)
-        return len(self._running) < -(-(running + len(self._line)) // len(lanes))
+        return len(self._running) < -(-(running + len(self.line)) // len(lanes))
 
     def _open_to(self, job: Job) -> bool:
         if len(self._running) >= self.plan.parallel or self._held or self._refused is job:
@@ -165,7 +168,7 @@ class Engine:
     def _fetch(self, job: Job, owner: Engine) -> None:
         """Copy the job's beginning from another lane into this one's cache. Lets go of the lock meanwhile."""
         self._asked = job
-        changed = self._line.changed
+        changed = self.line.changed
         owner._visitors += 1
         try:
             while owner._decoding:
@@ -212,7 +215,7 @@ class Engine:
         job.computed = match.length
         job.cached = match.length if not job.preempted else job.cached
         if not job.admission:
-            job.admission, job.admitted = self._line.numbered(), time.monotonic()
+            job.admission, job.admitted = self.line.numbered(), time.monotonic()
         job.lane = self.number
         self._running.append(job)
         self._cache.drop_tails()
@@ -249,7 +252,7 @@ class Engine:
         self._cells.close(job.seq)
         job.seq, job.computed = NOWHERE, 0
         job.preempted += 1
-        self._line.join(job)
+        self.line.join(job)
         self._held = True
         return True
 
@@ -330,8 +333,8 @@ class Engine:
 
     def _end(self, job: Job, *, keep: bool) -> None:
         """Take a job out; its cells may stay as a cached tail."""
-        self._line.leave(job)
-        self._line.changed.notify_all()
+        self.line.leave(job)
+        self.line.changed.notify_all()
         if job in self._running:
             self._running.remove(job)
             self._held, self._refused = False, None
@@ -341,7 +344,7 @@ class Engine:
                 job.open_seqs = []
             # Tails are for those who ask one after the other; beside a batch they would only widen what every row's
             # attention must look at.
-            if keep and not self._line.jobs and job.computed and self.model.splittable:
+            if keep and not self.line.jobs and job.computed and self.model.splittable:
                 self._cache.keep_tail(job.seq, job.tokens[: job.computed])
             else:
                 self._cells.close(job.seq)
@@ -358,11 +361,11 @@ class Engine:
             if isinstance(job, Scoring):
                 job.open_seqs = []
             if fatal or len(running) == 1:
-                self._line.leave(job)
+                self.line.leave(job)
                 job.fail(Unavailable(f"llama.cpp could not decode (code {code})"))
             else:
                 job.preempted += 1
-                self._line.join(job)
+                self.line.join(job)
 
     def _clear(self) -> None:
         self._cells.clear()

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import BackendError
 from .prompts import Prompt, split_thinking, visible_so_far
 from .sampling import Sampler, Sampling
+from .wire import describe
 
 Emit = Callable[[dict[str, Any]], None]
 NOWHERE = -1
@@ -179,8 +180,3 @@ def held_back(text: str, stops: tuple[str, ...]) -> int:
                 longest = size
                 break
     return longest
-
-
-def describe(error: BackendError) -> dict[str, Any]:
-    """An error as a frame carries it."""
-    return {"type": type(error).__name__, "message": error.message, "advice": error.advice}

@@ -105,15 +105,17 @@ class Candidates:
         self._ids = np.arange(model.n_vocab, dtype=np.int32)
         self._rows = np.zeros(model.n_vocab, _CANDIDATE)
         self._one = np.zeros(1, _CANDIDATE)
+        self._rows_data = self._rows.ctypes.data_as(lc.llama_token_data_p)
+        self._one_data = self._one.ctypes.data_as(lc.llama_token_data_p)
 
     def all(self, logits: Logits) -> Any:
         self._rows["id"] = self._ids
         self._rows["logit"] = logits
-        return self._array(self._rows)
+        return _array(self._rows_data, len(self._rows))
 
     def one(self, token: int) -> Any:
         self._one["id"], self._one["logit"] = token, 1.0
-        return self._array(self._one)
+        return _array(self._one_data, 1)
 
     def best(self) -> int:
         """The likeliest of the whole array as the samplers left it; -1 where all are forbidden."""
@@ -124,10 +126,9 @@ class Candidates:
         """Whether the one candidate survived."""
         return bool(np.isfinite(self._one["logit"][0]))
 
-    @staticmethod
-    def _array(rows: Any) -> Any:
-        data = rows.ctypes.data_as(lc.llama_token_data_p)
-        return lc.llama_token_data_array(data=data, size=len(rows), selected=-1, sorted=False)
+
+def _array(data: Any, size: int) -> Any:
+    return lc.llama_token_data_array(data=data, size=size, selected=-1, sorted=False)
 
 
 class Sampler:

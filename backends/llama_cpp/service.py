@@ -6,13 +6,17 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..errors import BackendError, BadRequest, ContextOverflow
-from .jobs import Completion, Emit, Scoring, describe
+from .jobs import Completion, Emit, Scoring
 from .lanes import Lanes
 from .native import Model
+from .prefixes import common
 from .prompts import Prompt, PromptMaker, Turn
 from .sampling import Candidates, Sampler, Sampling, grammar_of, sampling_from
 from .sizing import SUFFIXES
+from .wire import describe
 
 _SCHEMAS_KEPT = 64
 
@@ -147,9 +151,5 @@ class Service:
 
 def common_length(prompts: list[list[int]]) -> int:
     """Length of the beginning that all share; each keeps at least one token of its own."""
-    most = min(len(tokens) for tokens in prompts) - 1
-    first = prompts[0]
-    for at in range(most):
-        if any(tokens[at] != first[at] for tokens in prompts):
-            return at
-    return most
+    first, *others = (np.asarray(tokens, np.int32) for tokens in prompts)
+    return min((len(first) - 1, *(min(common(first, other), len(other) - 1) for other in others)))

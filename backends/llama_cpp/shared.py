@@ -22,6 +22,7 @@ from ..errors import BackendError, Unavailable
 from .options import LlamaOptions
 from .process import Frame, WorkerProcess
 from .sizing import NotEnoughMemory
+from .wire import describe
 
 LOAD_SECONDS = 900.0
 MOST_DEATHS = 5
@@ -143,8 +144,6 @@ class SharedWorker:
         error = Unavailable(f"The llama.cpp worker died: {reason}")
         if future is not None and not future.done():
             future.set_exception(error)
-        from .jobs import describe
-
         for number, deliver in calls:
             deliver({"id": number, "error": describe(error)})
 

@@ -35,6 +35,8 @@ _SMALL, _FEW = 40 << 20, 8
 _FULL_AT = 512
 """A row of so small a model costs less than its look over the cells of the others in its lane: short requests gain by
 four at a time, a long list is best alone."""
+_SCORED_AT_ONCE = 2
+"""In a lane: one is computed, the next one's beginning is being shared."""
 _ROWS_FOR_THREADS = 32
 """One row of so small a model takes 0.5 ms on one thread and 1.1 on two."""
 _STALE_ROWS, _LEAST_STALE = 2, 512
@@ -92,6 +94,16 @@ class Plan:
     """Tokens in a lane's requests beyond which it takes no other; 0 for no such bound."""
     sequences: int = 1
     """Most requests that run at a time, all lanes together."""
+    scoring_lanes: int = 0
+    """Lanes beside these that take what is to be scored, and nothing else; 0: it goes to these, too."""
+
+
+def scoring_plan(plan: Plan) -> Plan | None:
+    """The plan of the lanes that only score; None where there are none."""
+    if not plan.scoring_lanes:
+        return None
+    lanes, most = plan.scoring_lanes, plan.scoring_lanes * _SCORED_AT_ONCE
+    return replace(plan, lanes=lanes, parallel=_SCORED_AT_ONCE, sequences=most, full_at=0)
 
 
 def this_machine(gpus: int = 0, gpu_memory: int = 0) -> Machine:
@@ -131,8 +143,10 @@ def make_plan(info: GgufInfo, options: LlamaOptions, machine: Machine) -> Plan:
     threads = options.threads or _threads(machine)
     lanes = _lanes(info, options, machine, gpu)
     small = not gpu and info.size_bytes <= _SMALL
+    scoring = lanes if small and lanes > 1 and not options.parallel else 0
     wanted = options.parallel or lanes * _parallel(info, machine, gpu, lanes)
-    n_ctx = options.ctx or _context(train, wanted, lanes, (room - _LANE_BYTES * (lanes - 1)) // per_token)
+    affordable = (room - _LANE_BYTES * (lanes + scoring - 1)) // per_token * lanes // (lanes + scoring)
+    n_ctx = options.ctx or _context(train, wanted, lanes, affordable)
     if lanes > 1 and not options.lanes and n_ctx < lanes * min(train, options.ctx or _LONG):
         return make_plan(info, replace(options, lanes=1), machine)
     if machine.memory:
@@ -159,6 +173,7 @@ def make_plan(info: GgufInfo, options: LlamaOptions, machine: Machine) -> Plan:
         rows_for_threads=_ROWS_FOR_THREADS if small else 0,
         full_at=_FULL_AT if small and not options.parallel else 0,
         sequences=min(wanted, parallel * lanes),
+        scoring_lanes=scoring,
     )
 
 

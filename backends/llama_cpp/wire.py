@@ -6,6 +6,8 @@ import json
 import struct
 from typing import Any, BinaryIO
 
+from ..errors import BackendError
+
 _LENGTH = struct.Struct("<I")
 LARGEST = 256 << 20
 """Bytes of the largest frame: a bigger one means that the stream is not ours."""
@@ -30,3 +32,8 @@ def read(stream: BinaryIO) -> dict[str, Any] | None:
         return None
     message = json.loads(raw)
     return message if isinstance(message, dict) else None
+
+
+def describe(error: BackendError) -> dict[str, Any]:
+    """An error as a frame carries it."""
+    return {"type": type(error).__name__, "message": error.message, "advice": error.advice}

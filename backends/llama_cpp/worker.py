@@ -39,9 +39,7 @@ def main() -> None:
     try:
         service = _load(first, emit)
     except BackendError as error:
-        from .jobs import describe
-
-        emit({"failed": describe(error)})
+        emit({"failed": wire.describe(error)})
         return
     while True:
         service.handle(inbox.get())
@@ -68,10 +66,16 @@ def _load(first: dict[str, Any], emit: Any) -> Any:
     global _keep
     _keep = log
     model = native.Model(first["path"], plan.gpu_layers, log)
-    contexts = [native.Context(model, plan, log) for _ in range(plan.lanes)]
     template = model.chat_template()
-    line = Line(plan.sequences)
-    lanes = Lanes(line, [Engine(model, c, plan, line, n) for n, c in enumerate(contexts)])
+
+    def engines(plan: sizing.Plan, first: int) -> list[Engine]:
+        line = Line(plan.sequences)
+        return [
+            Engine(model, native.Context(model, plan, log), plan, line, first + n) for n in range(plan.lanes)
+        ]
+
+    scoring = sizing.scoring_plan(plan)
+    lanes = Lanes(engines(plan, 0), engines(scoring, plan.lanes) if scoring else ())
     prompts = PromptMaker(model, template, think=bool(options.think))
     emit({"ready": _report(model, plan, template)})
     return Service(model, lanes, prompts, emit, preferred(info.metadata))
@@ -84,13 +88,14 @@ _keep: Any = None
 def _report(model: Any, plan: Any, template: str | None) -> dict[str, Any]:
     import llama_cpp as lc
 
-    from .sizing import SUFFIXES
+    from . import sizing
 
+    scoring = sizing.scoring_plan(plan)
     system = lc.llama_print_system_info().decode("utf-8", "replace")
     return {
         "chat": template is not None,
-        "parallel": plan.sequences,
-        "lanes": plan.lanes,
+        "parallel": plan.sequences + (scoring.sequences if scoring else 0),
+        "lanes": plan.lanes + plan.scoring_lanes,
         "window": plan.window,
         "n_ctx": plan.n_ctx,
         "n_batch": plan.n_batch,
@@ -99,7 +104,7 @@ def _report(model: Any, plan: Any, template: str | None) -> dict[str, Any]:
         "kv": plan.kv,
         "flash": plan.flash,
         "gpu_layers": plan.gpu_layers,
-        "suffixes": SUFFIXES if model.splittable else 0,
+        "suffixes": sizing.SUFFIXES if model.splittable else 0,
         "description": model.description(),
         "build": f"llama-cpp-python {lc.__version__}",
         "system": " ".join(system.split()),

@@ -26,7 +26,10 @@ _CONSTRAINED_SHARE = 0.97
 _BANK = 400
 """Instructions of a topic from which those that exist already are drawn."""
 _LISTED = 24
-"""So many phrasings of an intent stand in lists: to write one well takes more learning than to understand it."""
+"""So many phrasings of an intent stand in lists, each in one wording and with ordinary names: to write one well takes
+more learning than to understand it."""
+_OWN_SHARE = 0.7
+"""Of the instructions that exist already, those that are such as the model writes."""
 _METERS = 48
 _ANYTHING_SHARE = 0.04
 _MORE_THAN_THERE_ARE = 0.1
@@ -104,12 +107,12 @@ def _steered(
     ready: Ready, rng: random.Random, split: Split, free: Sequence[int], avoid: Sequence[str]
 ) -> Case:
     """A case that does not begin with what there is too much of, if that can be had in a few tries."""
-    case = draw_case(ready, rng, split, free)
+    case = draw_case(ready, rng, split, free, plain=True)
     for _ in range(3):
         lower = case.instruction.lower()
         if not any(lower.startswith(word) for word in avoid):
             break
-        case = draw_case(ready, rng, split, free)
+        case = draw_case(ready, rng, split, free, plain=True)
     return case
 
 
@@ -135,7 +138,8 @@ def _bank(place: int, split: Split) -> list[Case]:
     made = []
     for _ in range(_BANK):
         ready = rng.choice(topic.intents)
-        made.append(draw_case(ready, rng, split, _phrasings(ready, split)))
+        plain = split == "train" and rng.random() < _OWN_SHARE
+        made.append(draw_case(ready, rng, split, _phrasings(ready, split), plain=plain))
     return made
 
 

@@ -66,9 +66,9 @@ MINIATURE = Making(
 
 SHARES: Mapping[str, Share] = {
     "response": Share(3600, 0.40),
-    "instructions": Share(3000, 0.28),
-    "topics": Share(350, 0.04),
-    "judge": Share(1200, 0.20),
+    "instructions": Share(3200, 0.33),
+    "topics": Share(350, 0.03),
+    "judge": Share(1100, 0.16),
     "judge json": Share(250, 0.04),
     "other": Share(200, 0.04),
 }

@@ -174,13 +174,20 @@ def _wordings(phrasing: str) -> tuple[Text, ...]:
 
 
 def draw_case(
-    ready: Ready, rng: random.Random, split: Split, phrasings: Sequence[int] = (), *, rough: bool = False
+    ready: Ready,
+    rng: random.Random,
+    split: Split,
+    phrasings: Sequence[int] = (),
+    *,
+    rough: bool = False,
+    plain: bool = False,
 ) -> Case:
     """An instruction of an intent. `phrasings`: those to choose from, if not the split's; `rough`: now and then as
-    people type in a hurry, and in training often in other words."""
+    people type in a hurry, and in training often in other words; `plain`: in its first wording, with ordinary
+    names."""
     phrasing = rng.choice(phrasings or ready.phrasings_of(split))
-    values = bind(ready.slots, rng, held_out=split == "held-out")
-    wording = rng.choice(ready.phrasings[phrasing])
+    values = bind(ready.slots, rng, held_out=split == "held-out", plain=plain)
+    wording = ready.phrasings[phrasing][0] if plain else rng.choice(ready.phrasings[phrasing])
     if not rough:
         return Case(ready, phrasing, values, wording.fill(values))
     other = split == "train" and rng.random() < _REWORDED_SHARE

@@ -20,6 +20,14 @@ HELD_OUT_SHARE = 0.1
 _TRIES = 2000
 _CONSONANTS = words.of("b c d f g h j k l m n p r s t v w x z br ch cl dr fl gr pl sh st tr")
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "io", "oo", "ou")
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_ORDINARY = frozenset(
+    word.lower()
+    for texts in (getattr(words, name) for name in dir(words) if name.isupper())
+    for text in texts
+    for word in _WORDS.findall(text)
+) | {"https", "ssh", "git", "v", "rc", "beta", "alpha", "build", "stable", "sprint", "the", "for", "in"}
+_MOST_PLAIN = 6
 _ENDS = ("", "", "", "n", "r", "l", "s", "t", "m", "k", "x", "nd", "st")
 
 
@@ -55,22 +63,40 @@ def is_held_out(value: str) -> bool:
     return zlib.crc32(b"held out:" + value.lower().encode()) % 1000 < HELD_OUT_SHARE * 1000
 
 
-def draw(kind: str, rng: random.Random, *, held_out: bool = False, not_among: Iterable[str] = ()) -> str:
-    """A value of a kind, from the held-out values or from the others. Numbers have no held-out ones."""
+def is_plain(value: str) -> bool:
+    """Whether a value has no words but ordinary ones, and not many of them."""
+    found = _WORDS.findall(value)
+    return len(found) <= _MOST_PLAIN and all(word.lower() in _ORDINARY for word in found)
+
+
+def draw(
+    kind: str,
+    rng: random.Random,
+    *,
+    held_out: bool = False,
+    plain: bool = False,
+    not_among: Iterable[str] = (),
+) -> str:
+    """A value of a kind, from the held-out values or from the others. Numbers have no held-out ones. `plain`: as
+    people name things, without made-up words."""
     taken = set(not_among)
     make = KINDS[kind]
     for _ in range(_TRIES):
         value = make(rng)
+        if plain and kind != "commit" and not is_plain(value):
+            continue
         if value not in taken and (kind in CLOSED or is_held_out(value) == held_out):
             return value
     raise ValueError(f"no more values for {{{kind}}}")
 
 
-def bind(slots: Iterable[Slot], rng: random.Random, *, held_out: bool = False) -> dict[Slot, str]:
+def bind(
+    slots: Iterable[Slot], rng: random.Random, *, held_out: bool = False, plain: bool = False
+) -> dict[Slot, str]:
     """A value for each slot, different ones within a kind; lines and dates rise in the order of their slots."""
     values: dict[Slot, str] = {}
     for slot in slots:
-        values[slot] = draw(slot.kind, rng, held_out=held_out, not_among=values.values())
+        values[slot] = draw(slot.kind, rng, held_out=held_out, plain=plain, not_among=values.values())
     for kind in ("line", "date"):
         mine = [slot for slot in values if slot.kind == kind]
         if len(mine) > 1:
