@@ -29,7 +29,7 @@ from tools.embedded.prepared import Case, Split, draw_case, shipped
 from tools.embedded.recognise import intent_of, topic_of
 from tools.embedded.responses import draw_parts
 from tools.embedded.rewording import reworded
-from tools.embedded.slots import CLOSED, is_held_out, slots_of
+from tools.embedded.slots import CLOSED, is_held_out, is_plain, slots_of
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="Git is not installed")
 
@@ -97,6 +97,32 @@ def test_lists_are_read_by_the_product_and_repeat_nothing(kind: str, held_out: b
         assert 1 <= len(parsed.items) <= document.asked
         if kind == "instructions":
             assert len(parsed.items) == document.asked
+
+
+def test_lists_are_written_in_one_wording_with_ordinary_names() -> None:
+    wordings_seen: dict[tuple[str, int], set[str]] = {}
+    for ready in shipped().intents[::9]:
+        for number in range(60):
+            case = draw_case(ready, random.Random(number), "train", plain=True)
+            assert all(is_plain(value) for slot, value in case.values.items() if slot.kind != "commit")
+            text = case.instruction
+            for value in sorted(case.values.values(), key=len, reverse=True):
+                text = text.replace(value, "NAME")
+            wordings_seen.setdefault((ready.intent.name, case.phrasing), set()).add(text.lower())
+    assert len(wordings_seen) > 200
+    assert all(len(texts) == 1 for texts in wordings_seen.values())
+
+
+@pytest.mark.parametrize(
+    "value", ["feature/login-cache", "v1.2.0", "git@github.com:tea/river.git", "Ada Novak"]
+)
+def test_a_name_of_ordinary_words_is_plain(value: str) -> None:
+    assert is_plain(value)
+
+
+@pytest.mark.parametrize("value", ["fix/griost", "plairmo.py", "https://git.vustbrea.net/tea/river.git"])
+def test_a_made_up_word_makes_a_name_other_than_plain(value: str) -> None:
+    assert not is_plain(value)
 
 
 def test_some_lists_are_steered_and_some_have_forty_before_them() -> None:
