@@ -146,6 +146,33 @@ async def test_lanes_compute_a_shared_beginning_once(tmp_path: Path) -> None:
     assert cached[1] > min(a.usage.prompt_tokens for a in answers) // 2
 
 
+async def test_a_very_small_model_scores_beside_its_writing_and_gives_the_same(tmp_path: Path) -> None:
+    path = make_tiny_gguf(tmp_path / "model.gguf", scale=0.2)
+    backend, together = small(path, lanes="2"), small(path, lanes="2", parallel="8")
+    rng = random.Random(8)
+    texts = [words(rng, 30) for _ in range(8)]
+    written = [Request(prompt=text, max_tokens=40, temperature=0) for text in texts]
+    scored = [ScoreRequest(("a:", "b:"), ("0", "1"), prompt=text) for text in texts]
+    try:
+        answers, scores, same = await asyncio.gather(
+            asyncio.gather(*[backend.complete(request) for request in written]),
+            asyncio.gather(*[backend.score(request) for request in scored]),
+            asyncio.gather(*[together.score(request) for request in scored]),
+        )
+        given_up = asyncio.create_task(backend.score(scored[0]))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        after = await backend.score(scored[1])
+    finally:
+        await backend.close()
+        await together.close()
+    assert {a.details["lane"] for a in answers} <= {0, 1}
+    assert {s.details["lane"] for s in (*scores, after)} <= {2, 3}
+    assert {s.details["lane"] for s in same} <= {0, 1}
+    for left, right in zip((*scores, after), (*same, same[1]), strict=True):
+        assert np.allclose(left.probabilities, right.probabilities, atol=2e-3)
+
+
 async def test_a_lane_that_is_alone_is_where_the_conversation_was(tmp_path: Path) -> None:
     backend = small(make_tiny_gguf(tmp_path / "model.gguf"), parallel="8", lanes="2")
     rng = random.Random(7)
