@@ -49,6 +49,8 @@ class LlamaCppBackend:
         self._env, self._home = env, home
         self.pacing_key = f"llama-cpp:{path}"
         log_file = home / "logs" / "llama-cpp.log" if home else None
+        self._hashed: tuple[Frame, str] | None = None
+        """What the worker said when it had loaded the file, and the file's SHA-256."""
         self._worker: shared.SharedWorker | None = shared.acquire(path, options, env, log_file)
 
     @property
@@ -175,9 +177,11 @@ class LlamaCppBackend:
         kept = {key: value for key, value in ready.items() if key not in _OTHER_WORKER_KEYS}
         told = {key: done[key] for key in _TOLD if done.get(key) is not None}
         alone = done["neighbours"] == 0
+        if self._hashed is None or self._hashed[0] is not ready:
+            self._hashed = ready, await asyncio.to_thread(sha256_of, self.path)
         return {
             "gguf": self.path.name,
-            "sha256": await asyncio.to_thread(sha256_of, self.path),
+            "sha256": self._hashed[1],
             **kept,
             **told,
             "alone": alone,

@@ -64,13 +64,16 @@ class SharedWorker:
 
         Raises the reason why the model cannot be loaded, or `Unavailable`.
         """
-        await asyncio.sleep(self._pause())
+        if pause := self._pause():
+            await asyncio.sleep(pause)
         with self._lock:
             future = self._ready
             if future is None:
                 self._refuse_storm()
                 future = self._ready = Future()
                 self._start()
+        if future.done():
+            return future.result()
         try:
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), LOAD_SECONDS)
         except TimeoutError:
