@@ -75,18 +75,12 @@ def prompt_rows(value: Row, line: int) -> list[ImportRow]:
 
 
 def preference_rows(value: Row, line: int) -> list[ImportRow]:
-    """Preference data: the chosen response becomes an accepted pair, the other one a rejected pair, by a rule."""
-    chosen, rejected = value.get("chosen"), value.get("rejected")
-    if value.get("prompt") is None:
-        # The layout with the whole conversation on both sides.
-        sides = [
-            conversation({"messages": item}, "messages", "role", "content", line)
-            for item in (chosen, rejected)
-        ]
-        if sides[0].instruction != sides[1].instruction:
-            raise Unusable("'chosen' and 'rejected' answer different questions")
-        asked, context = sides[0].instruction, dict(sides[0].extra or {})
-        answers = [side.output for side in sides]
+    """Preference data: the chosen response becomes an accepted pair, the other one a rejected pair, by a rule.
+
+    Both sides are answers to the `prompt`, or whole conversations, with or without a `prompt` beside them.
+    """
+    if value.get("prompt") is None or any(_asks(value.get(name)) for name in ("chosen", "rejected")):
+        asked, context, answers = _whole_sides(value, line)
     else:
         asked, context = _side(value, "prompt", _HUMAN)
         answers = [_side(value, name, _MODEL)[0] for name in ("chosen", "rejected")]
@@ -169,6 +163,33 @@ def _side(value: Row, name: str, roles: Iterable[str]) -> tuple[str, dict[str, A
     if len(turns) != 1 or turns[0][0] not in roles:
         raise Unusable(f"'{name}' holds {len(turns)} turns, not one")
     return turns[0][1], context
+
+
+def _asks(side: Any) -> bool:
+    """Whether a person speaks in this list of turns, so that it is no mere answer."""
+    return isinstance(side, list) and any(
+        isinstance(turn, dict) and turn.get("role", turn.get("from")) in _HUMAN for turn in side
+    )
+
+
+def _whole_sides(value: Row, line: int) -> tuple[str, dict[str, Any], list[str]]:
+    """What two conversations of one exchange each share, with the system prompt, and their answers."""
+    sides = []
+    for name in ("chosen", "rejected"):
+        side = conversation({name: value.get(name)}, name, "role", "content", line)
+        # Sides commonly part in their last answers only, so their first ones would say nothing of what was preferred.
+        if side.extra is not None and "more_turns" in side.extra:
+            raise Unusable(f"'{name}' is a conversation of more than one exchange")
+        sides.append(side)
+    asked, context = sides[0].instruction, dict(sides[0].extra or {})
+    if (sides[1].instruction, dict(sides[1].extra or {})) != (asked, context):
+        raise Unusable("'chosen' and 'rejected' answer different prompts")
+    if value.get("prompt") is not None:
+        stated, system = _side(value, "prompt", _HUMAN)
+        if stated.strip() not in ("", asked.strip()) or (context and system and context != system):
+            raise Unusable("'prompt' is not what 'chosen' and 'rejected' answer")
+        context = context or system
+    return asked, context, [side.output for side in sides]
 
 
 def checked_instruction(text: str) -> str:

@@ -40,6 +40,8 @@ _SIGNS: tuple[tuple[frozenset[str], Shape], ...] = tuple(
         (("instruction", "generation"), distilabel_rows),
         (("prompt", "generations"), distilabel_rows),
         (("messages", "generation"), distilabel_rows),
+        # Some preference data repeat the chosen conversation as `messages`.
+        (("prompt", "chosen", "rejected"), preference_rows),
         (("messages",), chat_rows),
         (("conversations",), sharegpt_rows),
         (("chosen", "rejected"), preference_rows),

@@ -62,10 +62,10 @@ class Budget:
         """Raises LimitReached where not even one more call may start."""
         limits = self._limits
         if limits.calls is not None and self._calls >= limits.calls:
-            raise LimitReached(f"{limits.calls} calls")
+            raise LimitReached(_amount(f"{limits.calls}", "call"))
         left = self.minutes_left()
         if left is not None and left <= 0:
-            raise LimitReached(f"{limits.minutes:g} minutes")
+            raise LimitReached(_amount(f"{limits.minutes:g}", "minute"))
 
     async def reserve(self, tokens: int, micros: int) -> Reservation:
         """Take room for one call, waiting for others to settle where that may give room. Raises LimitReached."""
@@ -87,7 +87,7 @@ class Budget:
         held_micros = sum(r.micros for r in self._reserved)
         limits = self._limits
         if limits.tokens is not None and self._tokens + held_tokens + tokens > limits.tokens:
-            return f"{limits.tokens} tokens"
+            return _amount(f"{limits.tokens}", "token")
         if limits.cost is not None and self._micros + held_micros + micros > limits.cost * 1e6:
             return f"${limits.cost:g}"
         return None
@@ -101,3 +101,7 @@ class Budget:
             if not made:
                 self._calls -= 1
             self._changed.notify_all()
+
+
+def _amount(number: str, noun: str) -> str:
+    return f"{number} {noun}" if number == "1" else f"{number} {noun}s"

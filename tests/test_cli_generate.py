@@ -238,7 +238,7 @@ async def test_topics_that_were_named_before_a_limit_are_kept(workspace: Path) -
         ran = await run_beside(*words, env=env(server))
         assert server.completions == 1
     assert ran.code == 3, ran
-    assert "stopped: the limit of 1 calls is reached" in ran.err
+    assert "stopped: the limit of 1 call is reached" in ran.err
     assert "named 5 new topics, not 8" in ran.err
     assert (
         ran.json["suggested"] == [topic["name"] for topic in ran.json["topics"]] == [*DefectiveLists.topics]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,57 @@ def test_a_long_conversation_gives_its_first_exchange_and_says_so(
     assert "1 of the conversations are longer" in report.notes[0]
     (pair,) = pairs(workspace)
     assert pair.extra == {"more_turns": [USER, MODEL]}
+
+
+SYSTEM = {"role": "system", "content": "s"}
+BETTER = {"chosen": [USER, MODEL], "rejected": [USER, {**MODEL, "content": "worse"}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "beside"),
+    [
+        (BETTER, None),
+        ({"chosen": [HUMAN, GPT], "rejected": [HUMAN, {**GPT, "value": "worse"}]}, None),
+        ({**BETTER, "prompt": "q"}, None),
+        ({**BETTER, "prompt": " q\n"}, None),
+        ({**BETTER, "prompt": ""}, None),
+        ({**BETTER, "prompt": None}, None),
+        ({**BETTER, "prompt": [USER]}, None),
+        ({**BETTER, "prompt": [SYSTEM, USER]}, {"system": "s"}),
+        ({name: [SYSTEM, *turns] for name, turns in BETTER.items()}, {"system": "s"}),
+        ({**{name: [SYSTEM, *turns] for name, turns in BETTER.items()}, "prompt": "q"}, {"system": "s"}),
+        ({**BETTER, "prompt": "q", "messages": [USER, MODEL]}, {"messages": [USER, MODEL]}),
+    ],
+)
+def test_a_preference_between_whole_conversations_is_one_between_their_answers(
+    row: dict[str, Any], beside: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    report = import_file(workspace, lines(tmp_path / "f", row))
+    assert (report.added, report.refused) == (2, 0)
+    found = [(pair.instruction, pair.output, pair.verdict, pair.extra) for pair in pairs(workspace)]
+    assert found == [("q", "a", "accepted", beside), ("q", "worse", "rejected", beside)]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({**BETTER, "chosen": [USER, MODEL, USER, MODEL]}, "'chosen' .* more than one exchange"),
+        ({**BETTER, "rejected": [USER, MODEL, USER], "prompt": "q"}, "'rejected' .* more than one exchange"),
+        ({**BETTER, "rejected": [{**USER, "content": "r"}, MODEL]}, "answer different prompts"),
+        ({**BETTER, "rejected": [SYSTEM, USER, MODEL]}, "answer different prompts"),
+        ({**BETTER, "prompt": "r"}, "'prompt' is not what"),
+        ({**BETTER, "prompt": [USER, MODEL, USER]}, "'prompt' holds 3 turns"),
+        ({"prompt": "q", "chosen": [USER, MODEL], "rejected": [MODEL]}, "'rejected' does not begin"),
+        ({"chosen": [USER, MODEL], "rejected": [USER]}, "'rejected' does not begin"),
+        ({"chosen": "a", "rejected": "b"}, "'chosen' is .* not a list"),
+    ],
+)
+def test_a_preference_between_conversations_that_is_none_between_answers_to_one_prompt_is_refused(
+    row: dict[str, Any], reason: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    report = import_file(workspace, lines(tmp_path / "f", {"instruction": "q", "output": "a"}, row))
+    assert (report.added, report.refused, report.refusals[0].line) == (1, 1, 2)
+    assert re.search(reason, report.refusals[0].reason), report.refusals[0].reason
 
 
 def test_every_instance_of_a_seed_task_is_a_pair(workspace: Workspace, tmp_path: Path) -> None:

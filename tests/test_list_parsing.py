@@ -143,6 +143,7 @@ SHAPES: dict[str, Render] = {
     "<thinking>": lambda i: f"<thinking>1. x\n2. y</thinking>{NUMBERED(i)}",
     "<reasoning>": lambda i: f"<reasoning>\n- x\n- y\n</reasoning>\n{NUMBERED(i)}",
     "<analysis>": lambda i: f"<analysis>- x</analysis>\n{NUMBERED(i)}",
+    "<analysis> not opened": lambda i: f"First 1. x\n2. y\n</analysis>\n\n{NUMBERED(i)}",
     "<seed:think>": lambda i: f"<seed:think>- x</seed:think>{NUMBERED(i)}",
     "gpt-oss channels": lambda i: (
         "<|channel|>analysis<|message|>1. x\n2. y<|end|><|start|>assistant<|channel|>final<|message|>"
