@@ -18,7 +18,11 @@ _COMMAND = 2.0
 _CHOICE = 6.0
 """What the first token of a name counts: there the model chooses what to copy, the rest follows almost by itself."""
 _INVENTED = 0.25
-"""What a token of a name counts that the model makes up itself: any other would do."""
+"""What a token of a name counts that the model makes up itself: any other would do. The first one says what kind of
+name it is, and counts 1."""
+_AFTER_INVENTED = 4.0
+"""What each of the few tokens after such a name counts: there a small model forgets which sentence it is in."""
+_AFTER_BYTES = 12
 _COMMANDS = re.compile(rb"`[^`\n]+`")
 
 
@@ -99,8 +103,11 @@ def _weigh(
         counts[place] = document.heard_weight
     answer = document.answer
     copied = [span for name in document.names for span in _found(name, answer)]
+    made_up = [span for name in document.invented for span in _found(name, answer)]
     told = (
-        (_INVENTED, [span for name in document.invented for span in _found(name, answer)]),
+        (_AFTER_INVENTED, [(stop, stop + _AFTER_BYTES) for _, stop in made_up]),
+        (_INVENTED, made_up),
+        (1.0, [(start, start + 1) for start, _ in made_up]),
         (_COMMAND, [found.span() for found in _COMMANDS.finditer(answer.encode())]),
         (_CHOICE, [(start, start + 1) for start, _ in copied]),
     )

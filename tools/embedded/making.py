@@ -66,10 +66,10 @@ MINIATURE = Making(
 
 SHARES: Mapping[str, Share] = {
     "response": Share(3600, 0.40),
-    "instructions": Share(3200, 0.33),
+    "instructions": Share(3600, 0.38),
     "topics": Share(350, 0.03),
-    "judge": Share(1100, 0.16),
-    "judge json": Share(250, 0.04),
+    "judge": Share(1100, 0.12),
+    "judge json": Share(250, 0.03),
     "other": Share(200, 0.04),
 }
 """A step of a second or so. Lists have the most tokens, since what people ask has more forms than what is answered."""
