@@ -14,6 +14,7 @@ from pairsmith.backends.registry import Settings
 from pairsmith.backends.text import one_line
 
 from .errors import PairsmithError, UsageError
+from .published import sweep
 from .store.publish import temporary_name
 from .training_child import TrainingChild
 
@@ -35,15 +36,30 @@ async def export_model(
 ) -> list[Path]:
     """Write a model folder in one of FORMATS; the files. Raises UsageError for a bad place, TrainingFailed."""
     check_place(target, format_)
+    made = not target.exists()
     arguments = ["export", model, "--to", target, "--format", format_, "--name", name, "--parent-pipe"]
     files: list[Path] = []
-    async with contextlib.aclosing(TrainingChild([*arguments, "--device", "cpu"]).events()) as events:
-        async for event in events:
-            if event["event"] == "progress":
-                told("writing", int(event.get("done") or 0), int(event.get("total") or 0))
-            elif event["event"] == "done":
-                files = [Path(str(path)) for path in event.get("files") or ()]
+    try:
+        async with contextlib.aclosing(TrainingChild([*arguments, "--device", "cpu"]).events()) as events:
+            async for event in events:
+                if event["event"] == "progress":
+                    told("writing", int(event.get("done") or 0), int(event.get("total") or 0))
+                elif event["event"] == "done":
+                    files = [Path(str(path)) for path in event.get("files") or ()]
+    except BaseException:
+        if format_ == "ollama":
+            _take_back(target, made)
+        raise
     return files
+
+
+def _take_back(folder: Path, made: bool) -> None:
+    """A child that is stopped ends at once, in the middle of a file: what it had begun goes, and if it had to be made
+    the folder, unless there is something in it."""
+    sweep(folder / "model.gguf")
+    if made:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def check_place(target: Path, format_: str) -> None:

@@ -110,7 +110,10 @@ class Terminal:
         return self.wait_end()
 
     def wait_end(self, seconds: float = 20.0) -> int:
-        """Wait for the program's end; its exit code, or minus the signal."""
+        """Wait for the program's end, and for all that it wrote; its exit code, or minus the signal.
+
+        Raises TimeoutError.
+        """
         end = time.monotonic() + seconds
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -119,9 +122,12 @@ class Terminal:
             if time.monotonic() > end:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
+                self.pid = 0
                 raise TimeoutError("the program did not end")
             time.sleep(0.01)
         self.pid = 0
+        # Its last words may still lie in the terminal: without them the output ends anywhere, in a sequence, too.
+        self._reader.join(5)
         return os.waitstatus_to_exitcode(status)
 
     def __enter__(self) -> Terminal:

@@ -372,6 +372,7 @@ def test_memory_that_runs_out_after_the_load_is_not_called_the_load(
         "choices MODEL --file QUESTIONS",
         "export MODEL --to TO --format gguf-f32",
         "export MODEL --to TO --format safetensors",
+        "export MODEL --to TO --format ollama",
         "evaluate FOLDER --name cancelled",
     ],
 )

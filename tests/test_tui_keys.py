@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from textual.binding import Binding
 from textual.widgets import Input, TextArea
 
 from pairsmith.pairs.store.journal import history
 from pairsmith.tui.app import PairsmithApp
+from pairsmith.tui.key_check import wrong_keys
 from pairsmith.tui.keymap import read_app_settings
+from pairsmith.tui.places import PLACES
 from pairsmith.tui.screens.choose import ChooseScreen
 from pairsmith.tui.screens.edit_pair import EditScreen
 from pairsmith.tui.screens.keys import KeysScreen
@@ -39,6 +42,7 @@ from .screens import (
     strike,
     verdicts,
 )
+from .tui_pilot import until, until_shown
 
 Check = Callable[[Any, dict[int, str]], bool]
 FOOTER: dict[str, Check] = {
@@ -121,6 +125,77 @@ async def test_keys_can_be_changed_in_the_settings(tmp_path: Path) -> None:
 async def test_settings_that_cannot_be_read_are_said_and_change_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "settings.toml").write_text(text)
     assert read_app_settings({"PAIRSMITH_HOME": str(tmp_path)}).keys == {}
+
+
+WRONG = {
+    "an unknown action": (
+        '"review.acept" = "y"',
+        "review.acept is not used: no such action. Did you mean review.accept?",
+    ),
+    "an action that resembles none": ('"x" = "y"', "x is not used: no such action. 9 Settings lists them"),
+    "no key": (
+        '"review.accept" = "ctrl+G"',
+        "review.accept is not used: ctrl+G is no key. A key looks like a,",
+    ),
+    "one of its keys is none": (
+        '"review.accept" = "y,"',
+        "review.accept is not used: an empty text is no key.",
+    ),
+    "a key of another action": (
+        '"review.accept" = "y,/"',
+        "review.accept is not used: slash is a key of review.find, too. Give one of them another",
+    ),
+    "no text": ('"review.accept" = 5', "review.accept must be a text like 'a,y'"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+async def test_a_key_that_cannot_be_used_is_said_and_the_first_ones_work(tmp_path: Path, what: str) -> None:
+    entry, said = WRONG[what]
+    (tmp_path / "settings.toml").write_text(f'[keys]\n{entry}\n"review.reject" = "z"\n')
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace, WIDE) as pilot:
+            await until_shown(pilot, f"settings: [keys] {said}")
+            await press(pilot, "a", "z")
+            assert (verdicts(workspace)[12], verdicts(workspace)[11]) == ("accepted", "rejected")
+            await press(pilot, "9")
+            await until(pilot, lambda: said in pilot.app.screen.form.text)  # type: ignore[attr-defined]
+
+
+async def test_several_wrong_keys_are_counted_in_a_notice_and_named_in_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('[keys]\n"no.such" = "y"\n"review.edit" = "f99"\n')
+    with git_workspace(tmp_path) as workspace:
+        async with reviewing(workspace) as pilot:
+            await until_shown(pilot, "2 entries are not used. 9 Settings says which, and why")
+            await press(pilot, "9")
+            await until_shown(pilot, "pairsmith-dark")
+            shown = " ".join(pilot.app.screen.form.text.split())  # type: ignore[attr-defined]
+            assert "no.such is not used" in shown
+            assert "f99 is no key" in shown
+            (tmp_path / "settings.toml").write_text("")
+            await press(pilot, "r")
+            await until(pilot, lambda: "not used" not in pilot.app.screen.form.text)  # type: ignore[attr-defined]
+
+
+def test_two_actions_may_change_their_keys_with_each_other_but_not_have_the_same() -> None:
+    assert wrong_keys({"review.accept": "r", "review.reject": "a"}) == {}
+    assert set(wrong_keys({"review.accept": "y", "review.reject": "y", "review.again": "z"})) == {
+        "review.accept",
+        "review.reject",
+    }
+    # x is another's, so that r stays the key of reject, and accept cannot have it
+    assert set(wrong_keys({"review.accept": "r", "review.reject": "x"})) == {"review.accept", "review.reject"}
+    assert wrong_keys({"review.accept": "ctrl+g", "topics.add": "ctrl+g"}) == {}, "two places"
+
+
+def test_the_keys_that_every_action_has_may_stand_in_the_settings() -> None:
+    first = [
+        one
+        for place in PLACES
+        for one in (*PairsmithApp.BINDINGS, *place.make().BINDINGS)
+        if isinstance(one, Binding)
+    ]
+    assert wrong_keys({one.id: one.key for one in first if one.id}) == {}
 
 
 TYPED = st.lists(

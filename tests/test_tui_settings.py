@@ -174,6 +174,19 @@ async def test_a_key_that_no_terminal_sends_is_refused(tmp_path: Path, name: str
         assert kept(env) == {}
 
 
+async def test_a_key_that_another_action_of_the_place_has_is_refused(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    async with application(env, make_workspace(tmp_path), start="settings") as (app, pilot):
+        await until_shown(pilot, "pairsmith-dark")
+        app.screen.form.go_to("key:settings.clear")  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await until_shown(pilot, "Keys of settings.clear")
+        await type_text(pilot, "r")
+        await pilot.press("enter")
+        await until_shown(pilot, "r is a key of settings.read, too")
+        assert kept(env) == {}
+
+
 def test_every_key_that_a_place_has_can_be_pressed() -> None:
     bindings = [one for place in PLACES for one in place.make().BINDINGS if isinstance(one, Binding)]
     assert {one.key: never_pressed(one.key) for one in bindings} == {one.key: None for one in bindings}

@@ -76,6 +76,27 @@ def test_a_file_that_is_no_workspace_is_one_line_and_exit_code_4(tmp_path: Path)
     assert len(done.stderr.strip().splitlines()) <= 2
 
 
+def test_all_that_a_program_wrote_is_there_when_its_end_was_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = os.read
+
+    def late(fd: int, size: int) -> bytes:
+        data = read(fd, size)
+        time.sleep(0.3)
+        return data
+
+    monkeypatch.setattr("tests.terminal.os.read", late)
+    with Terminal(["printf", "\033[?1049l"]) as terminal:
+        assert terminal.wait_end() == 0
+        assert bytes(terminal.raw) == b"\x1b[?1049l"
+
+
+def test_a_program_that_does_not_end_is_ended_and_named() -> None:
+    with pytest.raises(TimeoutError, match="did not end"), Terminal(["sleep", "60"]) as terminal:
+        terminal.wait_end(0.1)
+
+
 def test_quitting_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     git_workspace(tmp_path).close()
     with Terminal(

@@ -160,6 +160,41 @@ async def test_an_arrow_pressed_while_the_share_before_it_is_stored_is_kept(
         assert workspace.read(read_plan).pairs == 520
 
 
+async def test_arrows_pressed_while_an_undo_is_stored_stay_and_change_the_shares_that_it_brings_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace(tmp_path, topics=FIVE)
+    workspace.write(lambda conn: write_plan(conn, RunPlan(500)))
+    undoing, go_on, awrite = asyncio.Event(), asyncio.Event(), workspace.awrite
+
+    async def slow(work: Any) -> Any:
+        undoing.set()
+        await go_on.wait()
+        return await awrite(work)
+
+    def quotas() -> list[int | None]:
+        return [topic.quota for topic in workspace.read(list_topics)]
+
+    async with application(environment(tmp_path), workspace, start="topics") as (app, pilot):
+        await until_shown(pilot, "planned 500")
+        monkeypatch.setattr("pairsmith.tui.screens.topics.KEEP_AFTER_S", 0.1)
+        await pilot.press("right")
+        await until(pilot, lambda: quotas() == [110, 100, 100, 100, 100])
+        await until_shown(pilot, "planned 510")
+        monkeypatch.setattr(workspace, "awrite", slow)
+        await pilot.press("u")
+        await undoing.wait()
+        await pilot.press("down", "right")
+        await asyncio.sleep(0.3)  # the arrows rest for longer than it takes until they are kept
+        go_on.set()
+        # The first topic's 110 are undone: all have a fifth of 510 again, and the arrow's 110 come on top.
+        await until(pilot, lambda: quotas() == [102, 110, 102, 102, 102])
+        screen = app.screen
+        assert isinstance(screen, TopicsScreen)
+        assert screen.current is not None
+        assert screen.current.name == "Merging"
+
+
 async def test_limits_are_asked_for_checked_and_kept(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, topics=FIVE)
     async with application(environment(tmp_path), workspace, start="topics") as (_, pilot):

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,11 @@ def _replace(partial: Path, target: Path) -> None:
 
 @contextmanager
 def file(target: Path) -> Iterator[Path]:
-    """A path to write a new file at, published as `target` when the block ends. Raises OSError."""
+    """A path to write a new file at, published as `target` when the block ends. Raises OSError.
+
+    A folder that had to be made for it goes again if the block raises.
+    """
+    made = not target.parent.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(target)
     try:
@@ -67,6 +71,9 @@ def file(target: Path) -> Iterator[Path]:
         _sync_folder(target.parent)
     finally:
         partial.unlink(missing_ok=True)
+        if made:
+            with suppress(OSError):  # it is empty only where nothing was published
+                target.parent.rmdir()
 
 
 def remove(target: Path) -> None:

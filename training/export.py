@@ -36,7 +36,6 @@ def write(
     if format_ == "ollama":
         kind = gguf.F16
         weights = target / "model.gguf"
-        target.mkdir(parents=True, exist_ok=True)
     else:
         kind, weights = export_gguf.KINDS[format_], target
         if target.is_dir():

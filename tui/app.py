@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,10 +128,18 @@ class PairsmithApp(App[int]):
         return self.theme_variables
 
     def _begin(self) -> None:
-        if self._settings.problem:
-            self.notify(self._settings.problem, severity="warning")
+        begin(self, self._check_settings, group="settings")
         self._remember()
         self.run_worker(self._follow(), name="follow", exit_on_error=False)
+
+    async def _check_settings(self) -> None:
+        """Say what of the settings is not used. To know that of keys takes every screen: after the first frame."""
+        if self._settings.keys:
+            await self.read_keys()
+        problems = self.settings_problems
+        if problems:
+            more = f"settings: {len(problems)} entries are not used. 9 Settings says which, and why"
+            self.notify(problems[0] if len(problems) == 1 else more, severity="warning")
 
     def _remember(self) -> None:
         """Note for Home that this workspace was open."""
@@ -322,8 +330,20 @@ class PairsmithApp(App[int]):
         """Binding id -> keys, those that the user changed."""
         return dict(self._settings.keys)
 
+    @property
+    def settings_problems(self) -> Sequence[str]:
+        """What of the settings file is not used, and why."""
+        return self._settings.problems
+
+    async def read_keys(self) -> None:
+        """Read the changed keys anew; those that cannot be used are as they were."""
+        from .key_check import checked
+
+        self._settings = await asyncio.to_thread(lambda: checked(read_app_settings(self.session.env)))
+        self.set_keymap(self._settings.keys)
+
     def change_keys(self, binding: str, keys: str | None) -> None:
-        """Keep other keys for a binding; None: those that it had first (blocking). Raises PairsmithError."""
+        """Store other keys for a binding; None: those that it had first (blocking). Raises PairsmithError."""
         from pairsmith.pairs.user_settings import save_user_settings
 
         changed = {**read_app_settings(self.session.env).keys}
@@ -331,7 +351,6 @@ class PairsmithApp(App[int]):
         if keys is not None:
             changed[binding] = keys
         save_user_settings(self.session.env, keys=changed or None)
-        self._settings = read_app_settings(self.session.env)
 
     def _keep_theme(self, name: str) -> None:
         async def keep() -> None:

@@ -13,33 +13,36 @@ from pairsmith.pairs.user_settings import settings_path
 
 @dataclass(frozen=True, slots=True)
 class AppSettings:
-    """What the application keeps in the settings file. `problem` says what could not be read of it."""
+    """What the application keeps in the settings file. `problems` say what of it is not used, and why."""
 
     path: Path
     theme: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
-    problem: str | None = None
+    problems: tuple[str, ...] = ()
 
 
 def read_app_settings(env: Mapping[str, str]) -> AppSettings:
-    """The application's part of the settings file; never raises for what is in it."""
+    """The application's part of the settings file; never raises for what is in it.
+
+    Whether there are such actions and keys is not looked at: `key_check.py` does that.
+    """
     path = settings_path(env)
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return AppSettings(path)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return AppSettings(path, problem=f"the settings cannot be read: {one_line(str(error), 100)}")
+        return AppSettings(path, problems=(f"the settings cannot be read: {one_line(str(error), 100)}",))
     keys = data.get("keys", {})
     theme = data.get("theme")
     good: dict[str, str] = {}
-    problem = None
+    problems: list[str] = []
     for name, value in (keys if isinstance(keys, dict) else {"": None}).items():
         if isinstance(value, str) and value.strip():
             good[name] = value
         else:
-            problem = f"settings: [keys] {one_line(name, 40)} must be a text like 'a,y'"
-    return AppSettings(path, theme if isinstance(theme, str) else None, good, problem)
+            problems.append(f"settings: [keys] {one_line(name, 40)} must be a text like 'a,y'")
+    return AppSettings(path, theme if isinstance(theme, str) else None, good, tuple(problems))
 
 
 def never_pressed(keys: str) -> str | None:

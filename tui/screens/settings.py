@@ -13,9 +13,9 @@ from pairsmith.backends.text import one_line
 from pairsmith.pairs.errors import PairsmithError, UsageError
 from pairsmith.pairs.user_settings import UserSettings, read_user_settings, save_user_settings, settings_path
 
-from ..keymap import never_pressed
+from ..key_check import wrong_keys
 from ..places import PLACES
-from ..text import fill, line
+from ..text import fill, line, wrap
 from ..themes import THEMES
 from ..widgets.line import Piece
 from ..widgets.pick_list import Entry, PickList
@@ -78,6 +78,7 @@ class SettingsScreen(ListPlace):
         except PairsmithError as error:
             self._problem = str(error)
             self.notify(self._problem, severity="error")
+        await self.application.read_keys()
         self.paint()
 
     def paint(self) -> None:
@@ -134,6 +135,9 @@ class SettingsScreen(ListPlace):
             Entry("keys", ((Piece("Keys", "strong"), Piece("   [keys] in the settings file changes them:"
                                                            ' "review.accept" = "a,y"', "quiet")),), pickable=False)
         ]  # fmt: skip
+        for number, text in enumerate(self.application.settings_problems):
+            rows = tuple((Piece(part, "bad"),) for part in wrap(f"✗ {text}", max(8, width - 4)))
+            found.append(Entry(f"problem-{number}", rows, pickable=False))
         changed = self.application.changed_keys
         if not self._known_keys:
             screens = [self if place.id == self.PLACE else place.make() for place in PLACES]
@@ -229,14 +233,13 @@ class SettingsScreen(ListPlace):
     def _key_form(self, binding: str) -> FormScreen:
         async def do(values: Values) -> str | None:
             keys = ",".join(part.strip() for part in values["keys"].split(",") if part.strip())
-            wrong = never_pressed(keys) if keys else None
-            if wrong is not None:
-                raise UsageError(
-                    f"{one_line(wrong, 30)} is no key",
-                    "A key looks like a, G, f5, space, pageup, ctrl+g or ctrl+shift+g",
-                )
+            changed = {**self.application.changed_keys, binding: keys}
+            if not keys:
+                del changed[binding]
+            for action, why in (await asyncio.to_thread(wrong_keys, changed)).items():
+                raise UsageError(why if action == binding else f"{one_line(action, 40)}: {why}")
             await asyncio.to_thread(self.application.change_keys, binding, keys or None)
-            self.application.set_keymap(self.application.changed_keys)
+            await self.application.read_keys()
             self.paint()
             return None
 

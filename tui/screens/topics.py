@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,8 @@ class TopicsScreen(UndoesActs):
         self._folded: frozenset[int] = frozenset()
         self._pending: dict[int, int] | None = None
         self._kept_at = 0
+        self._storing = asyncio.Lock()
+        """Shares are kept after an undo has brought its own back, not in the middle of it."""
         self._domain = ""
         self._way: Way | None = None
         self._asking = False
@@ -163,8 +166,11 @@ class TopicsScreen(UndoesActs):
         """Read tree and plan, then the price."""
         await self._read(self._kept_at)
 
-    async def _read(self, kept_at: int) -> None:
-        """Read anew; what the arrows made since `kept_at` is not stored yet, and stays."""
+    async def _read(self, kept_at: int, before: Mapping[int, int] | None = None) -> None:
+        """Read anew; what the arrows made since `kept_at` is not stored yet, and stays.
+
+        `before`: the shares at that time, where others are stored now: then only those that the arrows changed stay.
+        """
         workspace = self.session.workspace
         if workspace is None:
             return
@@ -178,7 +184,8 @@ class TopicsScreen(UndoesActs):
             return
         self.shares = shares_of(self.topics, self.plan.pairs)
         if self._pending is not None and self._kept_at != kept_at:
-            self._pending = {leaf: self._pending.get(leaf, now) for leaf, now in self.shares.leaves.items()}
+            made = dict(self._pending.items() - (before or {}).items())
+            self._pending = {leaf: made.get(leaf, now) for leaf, now in self.shares.leaves.items()}
             self._show_pending()
         else:
             self._pending = None
@@ -292,6 +299,16 @@ class TopicsScreen(UndoesActs):
         if leaves:
             begin(self, self._share_out, leaves, None, group="keep")
 
+    def action_undo(self, back: bool) -> None:
+        """Undo or redo the last act; what the arrows make meanwhile stays."""
+        before = dict(self._pending or self.shares.leaves)
+        begin(self, self._undo_under, back, self._kept_at, before, group="undo")
+
+    async def _undo_under(self, back: bool, kept_at: int, before: Mapping[int, int]) -> None:
+        async with self._storing:
+            if await self.take_back(back):
+                await self._read(kept_at, before)
+
     def _show_pending(self) -> None:
         assert self._pending is not None
         topics = [replace(topic, quota=self._pending.get(topic.id, topic.quota)) for topic in self.topics]
@@ -304,8 +321,9 @@ class TopicsScreen(UndoesActs):
             begin(self, self._keep, group="keep")
 
     async def _keep(self) -> None:
-        if self._pending is not None:
-            await self._share_out(dict(self._pending), max(1, sum(self._pending.values())))
+        async with self._storing:
+            if self._pending is not None:
+                await self._share_out(dict(self._pending), max(1, sum(self._pending.values())))
 
     async def _share_out(self, quotas: dict[int, int | None], pairs: int | None) -> None:
         plan = self.plan if pairs is None else replace(self.plan, pairs=pairs)

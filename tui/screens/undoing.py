@@ -20,6 +20,11 @@ class UndoesActs(ListPlace):
         begin(self, self._undo, back, group="undo")
 
     async def _undo(self, back: bool) -> None:
+        if await self.take_back(back):
+            await self.read()
+
+    async def take_back(self, back: bool) -> bool:
+        """Undo or redo, and say it; whether it could be done. What is shown is not read yet."""
         from pairsmith.pairs.store.journal import redo, undo
 
         workspace = self.session.workspace
@@ -28,7 +33,7 @@ class UndoesActs(ListPlace):
             entry = await workspace.awrite(undo if back else redo)
         except PairsmithError as error:
             self.notify(str(error), severity="error")
-            return
+            return False
         none = "Nothing to undo" if back else "Nothing to redo"
         self.notify(none if entry is None else f"{'Undone' if back else 'Done again'}: {entry.label}")
-        await self.read()
+        return True
