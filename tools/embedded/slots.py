@@ -17,7 +17,7 @@ from . import words
 SLOT = re.compile(r"(?<![@^])\{([a-z]+)(?::([a-z0-9-]+))?\}")
 """A slot. Braces behind @ and ^ are Git's own: HEAD@{1}, v1.0^{commit}."""
 HELD_OUT_SHARE = 0.1
-_TRIES = 2000
+_TRIES = 50_000
 _CONSONANTS = words.of("b c d f g h j k l m n p r s t v w x z br ch cl dr fl gr pl sh st tr")
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "io", "oo", "ou")
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
