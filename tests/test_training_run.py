@@ -426,6 +426,25 @@ def test_parity_follows_the_recipe_and_ends_with_the_table(tmp_path: Path) -> No
     assert table["training set length"]["difference"] == 43 - 935
 
 
+def test_of_two_processes_that_learn_a_runs_vocabulary_at_once_the_later_takes_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairsmith.training import setup
+    from pairsmith.training.vocabulary import Vocabulary
+
+    folder = run_folder(tmp_path / "run", vocabulary="train:300")
+    save = Vocabulary.save
+
+    def beaten(words: Vocabulary, target: Path) -> None:
+        save(words, folder / "vocabulary")
+        save(words, target)
+
+    monkeypatch.setattr(Vocabulary, "save", beaten)
+    assert len(setup.prepare(folder, train=False).vocabulary) == 300
+    assert [item.name for item in folder.iterdir() if "tmp" in item.name] == []
+    assert (folder / "vocabulary" / "vocab.json").exists()
+
+
 def test_parity_evaluates_on_the_batches_that_a_dataloader_would_draw(tmp_path: Path) -> None:
     """The reference text's own loop, written out with torch's DataLoader, against ours."""
     from torch.utils.data import DataLoader

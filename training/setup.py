@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,9 +147,14 @@ def _base(
     texts = (style.text(pair.instruction, pair.input, pair.output) for pair in pairs)
     base = bases.scratch(settings.scratch, settings.shape, words, settings.seed, texts)
     if base.vocabulary.name not in ("gpt2", "bytes") and not kept.exists():
-        partial = folder / f"vocabulary.{id(base)}.tmp"
+        partial = folder / f"vocabulary.{os.getpid()}.tmp"
         base.vocabulary.save(partial)
-        partial.rename(kept)
+        try:
+            partial.rename(kept)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            if not kept.exists():
+                raise  # else another process of this run was first, with the same vocabulary
     return base
 
 
