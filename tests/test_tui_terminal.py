@@ -194,7 +194,7 @@ def test_a_pair_is_handed_to_a_real_editor_and_comes_back_with_the_terminal(tmp_
         assert b"\x1b[?1049h" in terminal.raw[since:]
         since = terminal.mark()
         terminal.send("a")  # keys are the application's again
-        terminal.wait("u takes it back", since)
+        terminal.wait("accepted · u takes it back", since)
         terminal.send("\x11")
         assert terminal.wait_end() == 0
     with open_workspace(path) as workspace:
