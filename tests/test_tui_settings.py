@@ -116,15 +116,19 @@ async def test_the_theme_changes_at_once_and_is_kept(tmp_path: Path) -> None:
         await until(pilot, lambda: kept(env).get("theme") == "pairsmith-dark")
 
 
+async def change_keys_of_clear(app: Any, pilot: Any, keys: str) -> None:
+    await until_shown(pilot, "pairsmith-dark")
+    app.screen.form.go_to("key:settings.clear")
+    await pilot.press("enter")
+    await until_shown(pilot, "Keys of settings.clear")
+    await type_text(pilot, keys)
+    await pilot.press("enter")
+
+
 async def test_a_key_is_changed_works_at_once_and_is_kept(tmp_path: Path) -> None:
     env = environment(tmp_path)
     async with application(env, make_workspace(tmp_path), start="settings") as (app, pilot):
-        await until_shown(pilot, "pairsmith-dark")
-        app.screen.form.go_to("key:settings.clear")  # type: ignore[attr-defined]
-        await pilot.press("enter")
-        await until_shown(pilot, "Keys of settings.clear")
-        await type_text(pilot, "z")
-        await pilot.press("enter")
+        await change_keys_of_clear(app, pilot, "z")
         await until(pilot, lambda: kept(env).get("keys") == {"settings.clear": "z"})
         await pilot.press("z")
         await until_shown(pilot, "There is nothing to clear here")
@@ -164,12 +168,7 @@ def contrast(one: Color, other: Color) -> float:
 async def test_a_key_that_no_terminal_sends_is_refused(tmp_path: Path, name: str) -> None:
     env = environment(tmp_path)
     async with application(env, make_workspace(tmp_path), start="settings") as (app, pilot):
-        await until_shown(pilot, "pairsmith-dark")
-        app.screen.form.go_to("key:settings.clear")  # type: ignore[attr-defined]
-        await pilot.press("enter")
-        await until_shown(pilot, "Keys of settings.clear")
-        await type_text(pilot, name)
-        await pilot.press("enter")
+        await change_keys_of_clear(app, pilot, name)
         await until_shown(pilot, "is no key. A key looks like")
         assert kept(env) == {}
 
@@ -177,12 +176,7 @@ async def test_a_key_that_no_terminal_sends_is_refused(tmp_path: Path, name: str
 async def test_a_key_that_another_action_of_the_place_has_is_refused(tmp_path: Path) -> None:
     env = environment(tmp_path)
     async with application(env, make_workspace(tmp_path), start="settings") as (app, pilot):
-        await until_shown(pilot, "pairsmith-dark")
-        app.screen.form.go_to("key:settings.clear")  # type: ignore[attr-defined]
-        await pilot.press("enter")
-        await until_shown(pilot, "Keys of settings.clear")
-        await type_text(pilot, "r")
-        await pilot.press("enter")
+        await change_keys_of_clear(app, pilot, "r")
         await until_shown(pilot, "r is a key of settings.read, too")
         assert kept(env) == {}
 
