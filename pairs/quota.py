@@ -41,9 +41,12 @@ def move_rest(quotas: Mapping[int, int], done: Mapping[int, int], dry: Sequence[
 
 
 def list_size(missing: int, per_call: int, recent_yield: float) -> int:
-    """How many instructions to ask for in one list: enough to fill what is missing at the present yield, never more
-    than `per_call`, and at least 3, since a model that is asked for one gives its favourite one."""
-    return max(min(per_call, 3), min(per_call, math.ceil(missing / min(1.0, max(recent_yield, 0.2)))))
+    """How many instructions to ask for in one list, never more than `per_call`: enough to fill what is missing at the
+    present yield, with one standard deviation of luck on top, since a few instructions too many cost less than a
+    further list. At least 3, since a model that is asked for one gives its favourite one."""
+    chance = min(1.0, max(recent_yield, 0.2))
+    enough = (missing + math.sqrt(missing * (1 - chance))) / chance
+    return max(min(per_call, 3), min(per_call, math.ceil(enough)))
 
 
 def ran_dry(lists: Sequence[tuple[int, int]], calls: int, floor: float) -> bool:
