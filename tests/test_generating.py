@@ -185,10 +185,10 @@ async def test_a_topic_that_was_taken_out_meanwhile_gets_nothing_of_a_dry_ones_r
 async def test_a_limit_in_tokens_is_never_exceeded(tmp_path: Path) -> None:
     async with NimServer(brain=DefectiveLists(seed=5)) as server:
         with make_workspace(tmp_path) as workspace:
-            options = GenerateOptions(limits=Limits(tokens=9000))
+            options = GenerateOptions(limits=Limits(tokens=6000))
             ended, ledger = end_of(await run_job(workspace, server, GenerateSettings(60), options))
             assert ended.state == "unfinished"
-            assert 0 < ledger.calls.tokens_in + ledger.calls.tokens_out <= 9000
+            assert 0 < ledger.calls.tokens_in + ledger.calls.tokens_out <= 6000
 
 
 async def test_a_limit_in_money_needs_a_price_and_keeps_to_it(tmp_path: Path) -> None:
