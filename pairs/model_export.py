@@ -47,19 +47,24 @@ async def export_model(
                 elif event["event"] == "done":
                     files = [Path(str(path)) for path in event.get("files") or ()]
     except BaseException:
-        if format_ == "ollama":
-            _take_back(target, made)
+        _take_back(target, format_, name, made)
         raise
     return files
 
 
-def _take_back(folder: Path, made: bool) -> None:
+def _take_back(target: Path, format_: str, name: str, made: bool) -> None:
     """A child that is stopped ends at once, in the middle of a file: what it had begun goes, and if it had to be made
     the folder, unless there is something in it."""
-    sweep(folder / "model.gguf")
-    if made:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+    if format_ == "ollama":
+        sweep(target / "model.gguf")
+        if made:
+            with contextlib.suppress(OSError):
+                target.rmdir()
+    elif target.is_dir() and format_ != "safetensors":
+        sweep(target / f"{name}.gguf")
+    elif made or target.exists():
+        # else it was stopped between the two renames of a replacement, and the older copy has a temporary name
+        sweep(target)
 
 
 def check_place(target: Path, format_: str) -> None:

@@ -41,6 +41,26 @@ async def test_an_export_for_ollama_that_is_given_up_leaves_no_folder(model: Pat
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("format_", ["safetensors", "gguf-f32", "gguf-q8_0"])
+@pytest.mark.parametrize("into_folder", [False, True])
+async def test_an_export_that_is_given_up_leaves_nothing_begun_and_what_was_there_stays(
+    model: Path, tmp_path: Path, format_: str, into_folder: bool
+) -> None:
+    target = tmp_path / "exported"
+    if into_folder:
+        if format_ == "safetensors":
+            await export_model(model, target, format_, "x")
+        else:
+            target.mkdir()
+    before = sorted(os.listdir(target)) if into_folder else []
+    with pytest.raises(GivenUp):
+        await export_model(model, target, format_, "x", give_up)
+    # the child may have come to its end before it was stopped: then the file is there, and whole
+    assert os.listdir(tmp_path) in ([], ["exported"])
+    if into_folder:
+        assert set(before) <= set(os.listdir(target)) <= {*before, "x.gguf"}
+
+
 async def test_an_export_for_ollama_that_is_cancelled_leaves_no_folder(model: Path, tmp_path: Path) -> None:
     target = tmp_path / "ollama"
     task = asyncio.create_task(export_model(model, target, "ollama", "x"))
