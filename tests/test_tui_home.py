@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pairsmith.pairs.store.driver import sqlite3
+from pairsmith.pairs.store.meta import set_meta
 from pairsmith.pairs.store.stats import count_verdicts
+from pairsmith.pairs.store.topics import add_topic
+from pairsmith.pairs.topic_tree import POOL_TOPIC
 
 from .brains import DefectiveLists
 from .generation import make_workspace
@@ -58,6 +62,17 @@ async def test_a_new_workspace_is_made_by_keys_and_opened(
         await pilot.press("1")
         await until_shown(pilot, "make pairs; see what they will cost first")
         assert "A new workspace" not in screen_text(app)
+
+
+async def test_the_pool_of_self_instruct_is_no_topic_of_the_domain(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, topics=("Branches", "Tags"))
+
+    def add_pool(conn: sqlite3.Connection) -> None:
+        set_meta(conn, POOL_TOPIC, str(add_topic(conn, "self-instruct", maker="model")))
+
+    workspace.write(add_pool)
+    async with application(environment(tmp_path), workspace) as (_, pilot):
+        await until_shown(pilot, "2 topics")
 
 
 async def test_a_file_is_previewed_and_imported(tmp_path: Path) -> None:

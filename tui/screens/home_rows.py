@@ -51,7 +51,7 @@ class Standing:
         """Read it; the tables are large, so only indexes are counted."""
         from pairsmith.pairs.ledger import read_ledger
         from pairsmith.pairs.store.runs import list_runs
-        from pairsmith.pairs.store.topics import active_leaves
+        from pairsmith.pairs.topic_tree import domain_leaves
 
         run = next(iter(list_runs(conn, "generate")), None)
         stood = None
@@ -63,7 +63,7 @@ class Standing:
             get_meta(conn, "language") or "",
             get_meta(conn, "local_only") == "1",
             count_verdicts(conn),
-            len(active_leaves(conn)),
+            len(domain_leaves(conn)),
             stood,
         )
 
