@@ -101,6 +101,7 @@ async def kill_and_finish(
             break
         assert process.returncode == -signal.SIGKILL, errors.decode()
         done += 1
+    assert done == kills
     assert check_workspace(path, deep=True) == []
     return Finished(json.loads(out), stored, ledger, in_flight)
 

@@ -27,6 +27,7 @@ from pairsmith.pairs.evaluation_report import markdown
 from pairsmith.pairs.store import migrations
 from pairsmith.pairs.store.driver import sqlite3
 from pairsmith.pairs.store.journal import history, redo, undo
+from pairsmith.pairs.store.pair_rows import NewPair, add_pair, get_pair
 from pairsmith.pairs.store.ratings import (
     RatingKind,
     add_rating,
@@ -257,6 +258,8 @@ while (item := sheet.here) is not None:
     workspace.write(lambda conn: add_rating(conn, rating))
     sheet = sheet.with_rating(item, rating.value)
     print(item.pair_id, flush=True)
+    if sheet.done == 30:
+        sys.stdin.read()
 """
 
 
@@ -275,8 +278,8 @@ def test_a_kill_loses_no_rating_and_the_next_start_asks_the_same_question(worksp
     with open_workspace(path) as again:
         sheet = sheet_of(again)
         assert sheet.done in (len(saved), len(saved) + 1)
-        here = sheet.here
-        assert here is None or here.pair_id == order[sheet.done]
+        assert sheet.here is not None
+        assert sheet.here.pair_id == order[sheet.done]
 
 
 def test_a_workspace_of_before_gets_the_table_and_keeps_its_pairs(tmp_path: Path) -> None:
@@ -288,10 +291,13 @@ def test_a_workspace_of_before_gets_the_table_and_keeps_its_pairs(tmp_path: Path
         migrations.create_schema(conn)
         for key, value in (("id", "abc"), ("domain", "git"), ("recipe", ""), ("language", "en")):
             conn.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
+        add_pair(conn, NewPair("Name a river.", "Nile"))
         conn.execute("COMMIT")
         conn.close()
     with open_workspace(path) as workspace:
         assert workspace.read(raters) == []
+        pair = workspace.read(lambda conn: get_pair(conn, 1))
+        assert (pair.instruction, pair.output) == ("Name a river.", "Nile")
     assert (tmp_path / "w.before-v2.pairsmith").exists()
 
 

@@ -13,7 +13,7 @@ from pairsmith.cli.main import main
 
 from .command_line import call, fingerprint, git_rows, run, write_rows
 from .stores import add_pairs
-from .tiny_gguf import make_markov_gguf, make_tiny_gguf
+from .tiny_gguf import make_markov_gguf
 
 WHERE = "helpfulness >= 3 and verbosity <= 2.5"
 
@@ -27,7 +27,8 @@ def workspace(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", n_layer=1)
+    """A judge that says 3 or 4 to every question."""
+    return make_markov_gguf(tmp_path_factory.mktemp("gguf") / "judge.gguf", "3 points\n4 points\n")
 
 
 def reference_like(path: Path) -> list[dict[str, Any]]:
@@ -65,7 +66,7 @@ def test_the_whole_job_with_a_real_model(
     judge = f"llama-cpp:{gguf}"
     ran = run("judge", workspace, "--judge", judge, "--kind", "expected", "--limit", 12, "--json")
     assert ran.code == 0, ran.err
-    assert ran.json["scored"] + ran.json["failed"] == 12
+    assert (ran.json["scored"], ran.json["failed"]) == (12, 0)
     stats = call(capsys, "stats", workspace, "--json").json
     assert (stats["judge"], stats["judges"][0]["not_scored"]) == (judge, 1088)
 
@@ -73,9 +74,9 @@ def test_the_whole_job_with_a_real_model(
     preview = call(capsys, "filter", workspace, "--where", WHERE, "--preview", "--json").json
     assert fingerprint(workspace) == before
     assert preview["keeps"] + preview["falls_below"] + preview["not_scored"] == 1100
-    assert preview["not_scored"] == 1088 + ran.json["failed"]
+    assert preview["not_scored"] == 1088
     done = call(capsys, "filter", workspace, "--where", WHERE, "--json").json
-    assert done["changed"] == preview["rejects"] == preview["falls_below"]
+    assert done["changed"] == preview["rejects"] == preview["falls_below"] == 12
 
     out = tmp_path / "out.jsonl"
     exported = call(capsys, "export", workspace, out, "--json").json
@@ -98,7 +99,7 @@ def test_a_real_model_generates(workspace: Path, tmp_path: Path, capsys: pytest.
     ledger = ran.json
     assert ledger["candidates"] == ledger["kept"] + sum(ledger["losses"].values()) + ledger["in_progress"]
     assert ledger["calls"]["made"] == ledger["calls"]["useful"] + sum(ledger["calls"]["failed"].values()) > 0
-    assert run("stats", workspace, "--json").json["pairs"] == ledger["kept"]
+    assert run("stats", workspace, "--json").json["pairs"] == ledger["kept"] > 0
 
 
 def test_the_filter_spares_human_verdicts_and_what_is_not_scored_and_tells_how_far_they_agree(

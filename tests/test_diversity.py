@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import string
 
 import pytest
 from hypothesis import given
@@ -117,6 +118,11 @@ def test_steering_can_be_switched_off_and_needs_words() -> None:
 
 
 def test_what_is_shown_is_bounded() -> None:
-    rng = random.Random(1)
-    meter = metered(*[f"Do{rng.randrange(12)} thing{rng.randrange(12)}" for _ in range(500)])
-    assert steering(TEXTS, meter, rng).count("\n- ") <= 8
+    often = zip(
+        ("Write", "Sort", "Explain", "Compare", "Draw"), ("poem", "list", "rule", "city", "map"), strict=True
+    )
+    seldom = [f"Rank some {letter}oats." for letter in string.ascii_lowercase]
+    meter = metered(*[f"{verb} a {noun}." for verb, noun in often] * 100, *seldom)
+    said = steering(TEXTS, meter, random.Random(1))
+    assert said.count("\n- ") == 8
+    assert len(said.split("Welcome: ")[1].split(", ")) == 8

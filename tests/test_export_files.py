@@ -282,14 +282,20 @@ def kill_exports(format_name: str, folder: Path, times: int) -> None:
         fill(
             workspace,
             [
-                ImportRow(f"Question {n // 2}", f"Answer {n}", verdict="rejected" if n % 2 else "accepted")
+                ImportRow(
+                    f"Question {n // 2}",
+                    f"Answer {n}",
+                    topic=("Old",) if n < 1500 else (),
+                    verdict="rejected" if n % 2 else "accepted",
+                )
                 for n in range(3000)
             ],
         )
         export(workspace, out, format=format_name)
         new = everything(out)
-        export(workspace, out, format=format_name, verdict="accepted", where="verdict == 'accepted'")
+        export(workspace, out, format=format_name, where="topic == 'Old'")
         old = everything(out)
+    assert old != new
     for number in range(times):
         put_back(out, old)
         child = subprocess.Popen(

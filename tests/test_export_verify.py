@@ -270,6 +270,7 @@ def test_the_card_has_true_numbers_and_front_matter_that_is_read(tmp_path: Path)
     assert "| accepted | 5 |" in text
     assert "| undecided | 1 |" in text
     assert "| 5 | 2.00 (0.61 to 3.39) | 0: 1, 1: 1, 2: 1, 3: 1, 4: 1 |" in text
+    assert "script" in text
     assert "<script>" not in text
 
 

@@ -150,6 +150,7 @@ def test_a_private_dataset_needs_the_token_and_gets_it_alone(
     )
     done = take(workspace, hub, "hf:me/secret")
     assert done.code == 0, done
+    assert hub.count("GET /store/")
     assert all("authorization" not in one.headers for one in hub.seen if one.path.startswith("/store/"))
     no_token_in(tmp_path, done.out, done.err)
 

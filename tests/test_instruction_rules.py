@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pairsmith.pairs.instruction_rules import (
@@ -185,7 +185,12 @@ def test_what_can_be_mended_are_the_rules_that_a_rewriting_can_keep() -> None:
     } == MENDABLE
 
 
-@given(st.text(max_size=80))
+PIECES = st.sampled_from(["image", "GO", "go to", "to", "Map", "s", "_", "9", "é", " ", "\n", "\u00a0", "."])
+
+
+@given(st.lists(PIECES | st.characters(exclude_categories=("Cs",)), max_size=12).map("".join))
+@example("Go \n to the map")
+@example("an imagery of gogo to")
 def test_keywords_are_found_as_the_papers_expression_finds_them(text: str) -> None:
     words = ["image", "go to", "map"]
     paper = re.search(r"\b(?:image|go\s+to|map)\b", text, re.IGNORECASE)

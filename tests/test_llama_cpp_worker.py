@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -73,24 +71,28 @@ async def test_a_killed_worker_fails_its_calls_as_retryable_and_comes_back(model
 async def test_a_job_finishes_through_repeated_kills(model: Path) -> None:
     backend = open_llama_cpp(str(model), Settings())
     todo, done = list(range(60)), []
+    lost = 0
 
     async def hand() -> None:
+        nonlocal lost
         while todo:
             n = todo.pop()
             try:
                 done.append(await backend.complete(Request(messages=USER, max_tokens=30, seed=n)))
             except errors.Unavailable:
+                lost += 1
                 todo.append(n)
 
     async def reaper() -> None:
-        for _ in range(3):
-            await asyncio.sleep(0.15)
-            if backend.worker_pid:
-                os.kill(backend.worker_pid, signal.SIGKILL)
+        for enough in (5, 20, 35):
+            while len(done) < enough or backend.worker_pid is None:
+                await asyncio.sleep(0.001)
+            os.kill(backend.worker_pid, signal.SIGKILL)
 
     try:
         await asyncio.gather(reaper(), *[hand() for _ in range(8)])
         assert len(done) == 60
+        assert lost
     finally:
         await backend.close()
 
@@ -143,12 +145,13 @@ async def test_close_ends_and_reaps_the_process_and_may_be_called_twice(model: P
 
 async def test_close_fails_what_is_in_flight(model: Path) -> None:
     backend = open_llama_cpp(str(model), Settings())
-    await backend.capabilities()
-    call = asyncio.create_task(backend.complete(Request(messages=USER, max_tokens=1000, temperature=1.5)))
-    await asyncio.sleep(0.05)
+    calls = [asyncio.create_task(backend.complete(LONG)) for _ in range(200)]
+    await asyncio.wait(calls, timeout=60, return_when=asyncio.FIRST_COMPLETED)
     await backend.close()
-    with contextlib.suppress(errors.Unavailable):
-        await asyncio.wait_for(call, 10)
+    results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+    failed = [one for one in results if isinstance(one, BaseException)]
+    assert failed
+    assert {type(one) for one in failed} == {errors.Unavailable}
 
 
 async def test_generator_and_judge_of_one_file_share_a_worker(model: Path, tmp_path: Path) -> None:
@@ -223,12 +226,10 @@ async def test_a_stopped_worker_dies_with_its_parent_too(model: Path) -> None:
 
 async def test_an_application_that_forgets_to_close_still_ends(model: Path) -> None:
     code = script("print(backend.worker_pid, flush=True)")
-    started = time.monotonic()
     result = subprocess.run(
-        [sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=False, timeout=120
     )
     assert result.returncode == 0, result.stderr
-    assert time.monotonic() - started < 60
     assert await gone(int(result.stdout))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,9 +35,20 @@ async def test_our_own_worker_is_found_unloaded_and_starts_again_when_needed(tmp
         await backend.close()
 
 
-async def test_ollama_elsewhere_is_not_asked_and_a_dead_one_holds_nothing(tmp_path: Path) -> None:
+async def test_ollama_elsewhere_is_not_asked_and_a_dead_one_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    connect = socket.socket.connect
+
+    def noted(self: socket.socket, address: Any) -> None:
+        asked.append(address)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
     for host in ("192.0.2.1:11434", "127.0.0.1:9", "nonsense://x y"):
         assert await find_holders(backends_of(tmp_path, ollama_host=host)) == []
+    assert set(asked) == {("127.0.0.1", 9)}
 
 
 async def test_before_a_start_on_a_gpu_memory_is_shown_and_unloading_offered(

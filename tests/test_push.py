@@ -14,6 +14,8 @@ import pytest
 
 from pairsmith.pairs.hub_access import find_access
 from pairsmith.pairs.pushing import stage_dataset
+from pairsmith.pairs.store.verdicts import decide
+from pairsmith.pairs.store.workspace import open_workspace
 
 from .command_line import COMMAND, run
 from .pushes import environment, filled, filled_before, no_token_in, push, texts
@@ -201,9 +203,12 @@ def test_rejecting_the_pair_is_enough(tmp_path: Path, hub: Hub) -> None:
     key = "sk-" + "a1B2" * 10
     workspace = filled(tmp_path, 2, [{"instruction": "Q", "input": "", "output": key}])
     assert push(workspace, hub).code == 1
-    assert push(workspace, hub, "--where", "topic == 'none'").code == 1
-    assert run("filter", workspace, "--where", "verdict == 'accepted'").code == 0
-    push(workspace, hub).assert_one_line_error(1, "no pair")
+    assert hub.seen == []
+    with open_workspace(workspace) as opened:
+        opened.write(lambda conn: decide(conn, [7], "rejected"))
+    done = push(workspace, hub)
+    assert done.code == 0, done
+    assert "6 pairs: 6 undecided" in done.out
 
 
 def test_preview_asks_no_server_and_needs_no_token(workspace: Path, hub: Hub) -> None:
@@ -228,7 +233,6 @@ def test_a_licence_stands_on_the_card_and_what_is_none_is_wrong_usage(workspace:
 def test_what_is_staged_twice_is_the_same_bytes(workspace: Path, tmp_path: Path) -> None:
     from pairsmith.pairs.exporting import ExportSettings
     from pairsmith.pairs.secret_scan import Scan
-    from pairsmith.pairs.store.workspace import open_workspace
 
     seen = []
     with open_workspace(workspace, readonly=True) as opened:

@@ -23,11 +23,7 @@ MAY_USE = {
 HEAVY = {"torch", "datasets", "llama_cpp", "openai", "pandas", "sqlite_utils", "ollama"}
 SQL = {"sqlite3", "pysqlite3", "sqlite_utils"}
 TRAINING_MAY_IMPORT = {"torch", "tiktoken", "numpy", "safetensors"}
-DOORS = [
-    module
-    for module in ("backends.registry", "backends.llama_cpp.backend", "pairs.store", "cli.main", "tui.app")
-    if (ROOT / module.replace(".", "/")).is_dir() or (ROOT / (module.replace(".", "/") + ".py")).exists()
-]
+DOORS = ("backends.registry", "backends.llama_cpp.backend", "pairs.store", "cli.main", "tui.app")
 FILES = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
 
 

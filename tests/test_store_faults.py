@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -66,6 +66,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, kills: int) -> No
         path = workspace.path
     rng = random.Random(kills)
     added: set[int] = set()
+    heard = 0
     for number in range(kills):
         child = python(REVIEWER, path, number)
         assert child.stdout is not None
@@ -81,6 +82,8 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, kills: int) -> No
         assert added <= ids
         tops = [int(words[2]) for words in acknowledged]
         assert not tops or newest[0].id >= max(tops)
+        heard += len(acknowledged)
+    assert heard
     assert check_workspace(path) == []
     assert check_search_index(path) == []
 
@@ -327,10 +330,13 @@ for n in range(10000):
     child = python(code, tmp_path)
     assert child.stdout is not None
     child.stdout.readline()
+    while child.poll() is None and not list(tmp_path.glob("[0-9]*.pairsmith")):
+        time.sleep(0.01)
     time.sleep(0.4)
     child.kill()
     child.communicate()
     made = list(tmp_path.glob("[0-9]*.pairsmith"))
+    assert made
     for path in made:
         open_workspace(path).close()
 
@@ -341,6 +347,7 @@ def test_a_torn_log_loses_only_its_torn_end(tmp_path: Path) -> None:
     for n in range(30):
         add_pairs(workspace, 1, start=n)
     rng = random.Random(4)
+    kept = []
     for number in range(25):
         copy = tmp_path / f"c{number}"
         shutil.copy(path, copy)
@@ -351,7 +358,11 @@ def test_a_torn_log_loses_only_its_torn_end(tmp_path: Path) -> None:
             ids = list(torn.read(lambda conn: snapshot_ids(conn)))
         assert ids == list(range(len(ids), 0, -1))
         assert check_workspace(copy) == []
+        kept.append((cut, len(ids)))
     workspace.close()
+    counts = [count for _, count in sorted(kept)]
+    assert counts == sorted(counts)
+    assert counts[-1] > 20
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -408,12 +419,14 @@ def test_every_statement_that_fails_once_leaves_the_store_as_it_was(tmp_path: Pa
 
 
 def test_memory_stays_small_while_a_large_file_is_imported(tmp_path: Path) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with new_workspace(tmp_path) as workspace:
-        rows = (ImportRow(f"{n}", "word " * 200) for n in range(5000))
+        rows = (ImportRow(f"{n}", f"{n} word " * 1000) for n in range(5000))
+        tracemalloc.start()
         report = workspace.write(lambda conn: import_pairs(conn, rows, BatchInfo("f", "x")))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
     assert report.added == 5000
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
+    assert peak < 15_000_000  # of 50 MB
 
 
 def test_a_duplicate_names_the_other_pair(tmp_path: Path) -> None:

@@ -392,6 +392,9 @@ def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+    conn = any_sqlite.connect(path)
+    assert conn.execute("SELECT * FROM extra").fetchall() == [(1,)]
+    conn.close()
 
 
 @pytest.mark.parametrize(

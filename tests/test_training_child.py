@@ -177,6 +177,7 @@ def test_a_missing_base_offline_exits_1_with_advice(tmp_path: Path) -> None:
 def test_hostile_names_cannot_reach_a_terminal(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", base="\x1b]52;evil\x07")
     _, events = _run("train", folder)
+    assert "evil" in events[-1]["message"]
     assert "\x1b" not in events[-1]["message"]
 
 

@@ -165,8 +165,14 @@ def test_odd_question_files_are_refused(tmp_path: Path, text: str) -> None:
 def test_a_long_prompt_loses_its_beginning_not_its_question() -> None:
     words = byte_vocabulary()
     model = lively_model(Shape(1, 16, 2, 32, 257))
-    question = metrics.Question("x" * 500, ("a", "b"), 0)
-    assert len(metrics.choose(model, words, [question])[0]) == 2
+
+    def chosen(text: str) -> list[float]:
+        return metrics.choose(model, words, [metrics.Question(text, ("a", "b"), 0)])[0]
+
+    whole = chosen("x" * 500)
+    assert len(whole) == 2
+    assert chosen("y" + "x" * 499) == pytest.approx(whole)
+    assert chosen("x" * 499 + "y") != pytest.approx(whole)
 
 
 def _skewed(name: str, count: int, generator: np.random.Generator) -> np.ndarray:  # type: ignore[type-arg]

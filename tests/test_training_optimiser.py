@@ -107,10 +107,11 @@ def test_rows_with_a_past_are_known_again_after_a_resume() -> None:
     model = lively_model(Shape(2, 32, 2, 64, 3000, tied_head=False))
     other = AdamW(model, Rates(), torch.float32, dict(model.tensors))
     other.restore(saved)
-    for group, restored in zip(optimiser.groups, other.groups, strict=True):
-        if group.live is not None and restored.live is not None:
-            assert 0 < int(group.live.sum()) < len(group.live)
-            assert torch.equal(group.live, restored.live)
+    by_row = [pair for pair in zip(optimiser.groups, other.groups, strict=True) if pair[0].live is not None]
+    assert [group.names for group, _ in by_row] == [["wte.weight"], ["wpe.weight"]]
+    for group, restored in by_row:
+        assert 0 < int(group.live.sum()) < len(group.live)
+        assert torch.equal(group.live, restored.live)
 
 
 def test_big_buffers_are_zeros_that_can_be_written_to() -> None:

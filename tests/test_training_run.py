@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from pathlib import Path
@@ -234,8 +233,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_sound_checkpoint(
 def test_a_diverging_learning_rate_is_caught(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", epochs=4, learning_rate=10.0, weight_decay=10.0)
     found: list[Event] = []
-    with contextlib.suppress(TrainingError):
+    with pytest.raises(TrainingError) as refused:
         found.extend(train.run(folder, False, Control()))
+    assert refused.value.kind == "not_finite"
+    assert _curve(found)
     assert all(math.isfinite(loss) for loss in _curve(found).values())
     saved = checkpoints.newest(folder / "checkpoints")
     assert saved is None or all(bool(torch.isfinite(tensor).all()) for tensor in saved.tensors.values())

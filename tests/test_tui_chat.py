@@ -213,6 +213,7 @@ async def test_hostile_words_of_a_model_do_nothing(place: Path, monkeypatch: pyt
         await pilot.press("enter")
         await until(pilot, lambda: bool(screen.turns) and bool(screen.turns[0].end))
         await until(pilot, lambda: "tokens/s" in screen.text)
+        assert "␛" in screen.text
         assert not [
             char for char in screen_text(app) if (char != "\n" and ord(char) < 32) or 0x7F <= ord(char) < 0xA0
         ]
@@ -263,6 +264,7 @@ async def test_every_key_of_the_footer_does_what_it_says(place: Path, label: str
             await pilot.press(binding.key)
             await until(pilot, lambda: screen.turns == [] and screen.text == "")
             return
+        assert FOOTER[label] not in screen_text(app)
         await pilot.press(binding.key)
         await until_shown(pilot, FOOTER[label])
 

@@ -234,6 +234,7 @@ async def test_every_key_of_the_footer_does_what_it_says(tmp_path: Path, label: 
         assert [binding.description for binding in shown] == list(FOOTER)
         binding = next(one for one in shown if one.description == label)
         assert f"{app.get_key_display(binding)} {label}" in screen_text(app)
+        assert FOOTER[label] not in screen_text(app)
         await pilot.press(binding.key)
         await until_shown(pilot, FOOTER[label])
 

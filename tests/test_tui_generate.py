@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -24,8 +25,9 @@ from pairsmith.tui.app import PairsmithApp
 from pairsmith.tui.screens.generate_rows import generate_rows
 from pairsmith.tui.screens.generate_view import View, view_of_last_run
 
-from .brains import DefectiveLists, asked_for, prompt_of
+from .brains import DefectiveLists, asked_for, fresh_instruction, prompt_of
 from .generation import REWARD, make_workspace
+from .pools import numbered
 from .servers.nim import Answer, NimServer
 from .servers.ollama import OllamaServer
 from .tui_pilot import NARROW, WIDE, application, environment, screen_text, type_text, until, until_shown
@@ -271,14 +273,14 @@ async def test_failures_of_the_judge_are_asked_for_again_by_one_key(tmp_path: Pa
 
 async def test_hostile_text_of_a_model_does_nothing_to_the_terminal(tmp_path: Path) -> None:
     hostile = "[@click=app.quit]x[/] \x1b[2J\x1b]52;c;aGk=\x07 \u202eevil [/] item number"
+    rng = random.Random(1)
 
     def brain(body: dict[str, Any]) -> str:
-        count = asked_for(prompt_of(body))
+        prompt = prompt_of(body)
+        count = asked_for(prompt)
         if count is not None:
-            return "\n".join(
-                f"{n}. {hostile} {n * 7919} {chr(97 + n)}{chr(98 + n)} word{n}" for n in range(1, count + 1)
-            )
-        return hostile if "subtopics" not in prompt_of(body) else f"{hostile} A, {hostile} B"
+            return numbered([f"{hostile} {fresh_instruction(rng)}" for _ in range(count)])
+        return numbered([f"{hostile} {n}" for n in range(5)]) if "subtopics" in prompt else hostile
 
     async with NimServer(brain) as server:
         workspace = make_workspace(tmp_path)
@@ -289,12 +291,13 @@ async def test_hostile_text_of_a_model_does_nothing_to_the_terminal(tmp_path: Pa
         ):
             await until_shown(pilot, "generates 2 pairs")
             await pilot.press("g")
-            await until(pilot, lambda: app.jobs.state is not None and app.jobs.state.over, 30)
+            await until_shown(pilot, "✓ done")
             for key in ("3", "1", "4"):
                 await pilot.press(key)
                 await pilot.pause()
                 shown = screen_text(app)
                 assert not set(shown) & {"\x1b", "\x07", "\u202e", "\x9b"}
+                assert key == "1" or "[@click=app.quit]x[/]" in shown
             assert app.is_running
 
 

@@ -77,11 +77,13 @@ async def test_every_binding_of_the_review_has_an_action_and_a_sentence(tmp_path
     with git_workspace(tmp_path) as workspace:
         async with reviewing(workspace) as pilot:
             screen = pilot.app.screen
-            for active in screen.active_bindings.values():
-                if active.node is screen and active.binding.id:
-                    name = active.binding.action.partition("(")[0]
-                    assert hasattr(screen, f"action_{name}"), name
-                    assert active.binding.tooltip
+            ours = [one.binding for one in screen.active_bindings.values() if one.node is screen]
+            named = [binding for binding in ours if binding.id]
+            assert {"review.accept", "review.reject", "review.edit"} <= {binding.id for binding in named}
+            for binding in named:
+                name = binding.action.partition("(")[0]
+                assert hasattr(screen, f"action_{name}"), name
+                assert binding.tooltip
 
 
 async def test_question_mark_lists_every_key_with_its_sentence(tmp_path: Path) -> None:
@@ -121,10 +123,28 @@ async def test_keys_can_be_changed_in_the_settings(tmp_path: Path) -> None:
             assert verdicts(workspace)[12] == "accepted"
 
 
-@pytest.mark.parametrize("text", ["keys = 3", "[keys]\na = 1", "theme = []", "not toml ["])
-async def test_settings_that_cannot_be_read_are_said_and_change_nothing(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("keys = 3", "must be a text like"),
+        ("[keys]\na = 1", "a must be a text like"),
+        ("not toml [", "cannot be read"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_said_and_change_nothing(
+    tmp_path: Path, text: str, said: str
+) -> None:
     (tmp_path / "settings.toml").write_text(text)
-    assert read_app_settings({"PAIRSMITH_HOME": str(tmp_path)}).keys == {}
+    found = read_app_settings({"PAIRSMITH_HOME": str(tmp_path)})
+    assert found.keys == {}
+    (problem,) = found.problems
+    assert said in problem
+
+
+def test_a_theme_that_is_no_text_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('theme = []\n[keys]\n"review.accept" = "y"\n')
+    found = read_app_settings({"PAIRSMITH_HOME": str(tmp_path)})
+    assert (found.theme, found.keys) == (None, {"review.accept": "y"})
 
 
 WRONG = {
@@ -267,10 +287,13 @@ async def test_the_places_of_line_2_are_those_that_are_built(
 ) -> None:
     monkeypatch.setattr(TrainScreen, "LOOK_AFTER_S", 3600.0)  # its estimate is a child process
     with git_workspace(tmp_path) as workspace:
-        async with reviewing(workspace) as pilot:
+        async with reviewing(workspace, WIDE) as pilot:
             assert "[5 Review]" in screen_text(pilot.app).splitlines()[1]
+            for place in PLACES:
+                assert f"{place.key} {place.name}" in screen_text(pilot.app).splitlines()[1]
             await press(pilot, "6")
-            assert isinstance(pilot.app.screen, ReviewScreen) or "6" in screen_text(pilot.app).splitlines()[1]
+            await until(pilot, lambda: isinstance(pilot.app.screen, TrainScreen))
+            assert "[6 Train]" in screen_text(pilot.app).splitlines()[1]
 
 
 async def test_notices_stand_in_the_last_line_and_are_never_markup(tmp_path: Path) -> None:

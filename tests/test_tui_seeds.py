@@ -278,6 +278,7 @@ async def test_every_key_of_the_footer_does_what_it_says(tmp_path: Path, label: 
         assert [binding.description for binding in shown] == list(FOOTER)
         binding = next(binding for binding in shown if binding.description == label)
         assert f"{app.get_key_display(binding)} {label}" in screen_text(app)
+        assert FOOTER[label] not in screen_text(app)
         await pilot.press(binding.key)
         await until_shown(pilot, FOOTER[label])
 
@@ -330,7 +331,9 @@ async def test_hostile_text_of_a_seed_file_does_nothing_to_the_terminal(tmp_path
     async with application(environment(tmp_path), workspace, start="generate", size=WIDE) as (app, pilot):
         await open_seeds(pilot)
         await until_shown(pilot, "1 seed task")
+        assert "[@click=app.quit]x[/] ␛[2J" in screen_text(app)
         assert not set(screen_text(app)) & {"\x1b", "\x07", "\u202e", "\x9b"}
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, EditSeedScreen))
+        await until_shown(pilot, "[@click=app.quit]x[/]")
         assert not set(screen_text(app)) & {"\x1b", "\x07", "\u202e", "\x9b"}

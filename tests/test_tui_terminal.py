@@ -73,7 +73,8 @@ def test_a_file_that_is_no_workspace_is_one_line_and_exit_code_4(tmp_path: Path)
     path.write_bytes(b"not a database at all" * 100)
     done = subprocess.run([PROGRAM, "review", str(path)], capture_output=True, text=True)
     assert done.returncode == 4
-    assert len(done.stderr.strip().splitlines()) <= 2
+    assert done.stderr.startswith("pairsmith: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_all_that_a_program_wrote_is_there_when_its_end_was_waited_for(

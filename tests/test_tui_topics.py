@@ -50,7 +50,7 @@ async def test_the_tree_is_shown_with_shares_and_the_price_of_the_run(
             "limits: none",
         ):
             assert text in shown
-        assert server.completions == 0 if hasattr(server, "completions") else True
+        assert server.completions == 0
 
 
 async def test_topics_are_added_renamed_pruned_and_undone_by_keys(tmp_path: Path) -> None:

@@ -107,12 +107,16 @@ def test_a_file_of_our_own_training_is_known_by_its_head_and_others_are_not(tmp_
     models = tmp_path / "models"
     models.mkdir()
     make_tiny_gguf(models / "other.gguf")
+    make_tiny_gguf(models / "ours.gguf", extra={"pairsmith.prompt_style": "alpaca"})
+    assert is_tuned("llama-cpp:ours", tmp_path)
+    assert is_tuned(f"llama-cpp:{models}/ours.gguf", tmp_path)
     for spec in (
         "nim:x",
         "llama-cpp:embedded",
         "llama-cpp:other",
         "llama-cpp:nothing",
         f"llama-cpp:{models}/x.gguf",
+        "ollama:ours",
     ):
         assert not is_tuned(spec, tmp_path)
 
