@@ -44,7 +44,7 @@ def _add_recipe(parser: ArgumentParser) -> None:
         help="tokens of an example; longer ones are cut; default: 1024",
     )
     add("--seed", type=whole_or_zero, metavar="N", help="default: 123")
-    add("--prompt-style", choices=("alpaca", "phi3"), help="default: alpaca; for embedded: phi3")
+    add("--prompt-style", choices=("alpaca", "phi3", "short"), help="default: alpaca; for embedded: short")
     add("--mask-instructions", action="store_true", default=None, help="no loss on the prompt")
     add("--lora", dest="lora_rank", type=whole, metavar="RANK", help="train low-rank additions only")
     add(

@@ -66,7 +66,7 @@ class TrainSettings:
 
 def usual_style(base: str) -> str:
     """The prompt style to train a base in where nobody chooses: the embedded model's own, else the reference text's."""
-    return "phi3" if base == EMBEDDED else "alpaca"
+    return "short" if base == EMBEDDED else "alpaca"
 
 
 def settings_of(run: Run) -> TrainSettings:

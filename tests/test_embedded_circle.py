@@ -43,7 +43,7 @@ def circle(folder: Path, model: Path, pairs: int, epochs: int) -> Alone:
     assert {"base", "tuned"} <= set(found["subjects"])
     assert found["judge"]["judge"] == "llama-cpp:embedded"
     alone.must("model", path, "--to", tuned, "--format", "gguf-q8_0")
-    assert gguf.read(tuned).metadata["pairsmith.prompt_style"] == "phi3"
+    assert gguf.read(tuned).metadata["pairsmith.prompt_style"] == "short"
     assert len(weights.load(tuned).vocabulary or ()) == len(weights.load(model).vocabulary or ())
     more = alone.must(
         "generate", path, "--pairs", 2, "--generator", f"llama-cpp:{tuned}", "--seed", 2, "--json"

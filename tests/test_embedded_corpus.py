@@ -7,6 +7,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,8 @@ from tools.embedded.documents import SHARES, Document, documents, drawn, drawn_h
 from tools.embedded.execute import answered, cases, commands_in, judge_response, judge_responses, summed
 from tools.embedded.intents import alternatives
 from tools.embedded.judge_documents import judge
+from tools.embedded.list_documents import new_cases
+from tools.embedded.listed import listed, next_phrasing
 from tools.embedded.other_documents import score_of
 from tools.embedded.prepared import Case, Split, draw_case, shipped
 from tools.embedded.recognise import intent_of, topic_of
@@ -104,7 +107,10 @@ def test_lists_are_written_in_one_wording_with_ordinary_names() -> None:
     for ready in shipped().intents[::9]:
         for number in range(60):
             case = draw_case(ready, random.Random(number), "train", plain=True)
-            assert all(is_plain(value) for slot, value in case.values.items() if slot.kind != "commit")
+            ordinary = {
+                slot: value for slot, value in case.values.items() if slot.kind not in ("commit", "url")
+            }
+            assert all(map(is_plain, ordinary.values()))
             text = case.instruction
             for value in sorted(case.values.values(), key=len, reverse=True):
                 text = text.replace(value, "NAME")
@@ -113,9 +119,52 @@ def test_lists_are_written_in_one_wording_with_ordinary_names() -> None:
     assert all(len(texts) == 1 for texts in wordings_seen.values())
 
 
-@pytest.mark.parametrize(
-    "value", ["feature/login-cache", "v1.2.0", "git@github.com:tea/river.git", "Ada Novak"]
-)
+def test_what_stands_in_lists_is_shorter_than_the_rest_says_less_after_names_and_is_not_alike() -> None:
+    def words(template: str) -> tuple[int, int]:
+        before, *after = template.split("%s")
+        behind = sum(len(part.split()) for part in after)
+        return len(before.split()) + behind, behind
+
+    inside, outside = [0, 0, 0], [0, 0, 0]
+    for ready in shipped().intents:
+        assert set(listed()[ready.number]) <= set(ready.trained)
+        for number in ready.trained:
+            counted = inside if number in listed()[ready.number] else outside
+            length, behind = words(ready.phrasings[number][0].template)
+            counted[:] = counted[0] + 1, counted[1] + length, counted[2] + behind
+    assert inside[0] >= 25 * len(shipped().intents)
+    assert inside[1] / inside[0] < 0.75 * outside[1] / outside[0]
+    assert inside[2] / inside[0] < 0.6 * outside[2] / outside[0]
+    for topic in shipped().topics:
+        index = SimilarityIndex()
+        for ready in topic.intents:
+            values = {slot: slot.kind for slot in ready.slots}
+            for number in listed()[ready.number]:
+                assert index.admit((ready.number, number), ready.phrasings[number][0].fill(values)) is None
+
+
+def test_where_phrasings_part_none_is_so_rare_that_a_sampler_would_leave_it_out() -> None:
+    rng = random.Random(4)
+    for ready in shipped().intents[::13]:
+        free = listed()[ready.number]
+        first = Counter(
+            ready.phrasings[next_phrasing(ready, free, rng)][0].template.split()[0].lower()
+            for _ in range(4000)
+        )
+        assert set(first) == {ready.phrasings[number][0].template.split()[0].lower() for number in free}
+        assert min(first.values()) > 0.2 * max(first.values())
+
+
+def test_in_lists_the_intents_of_a_topic_take_turns() -> None:
+    for seed in range(40):
+        rng = random.Random(seed)
+        topic = rng.choice(shipped().topics)
+        made = new_cases(topic, (), 9, rng, "train")
+        places = [topic.intents.index(case.ready) for case in made]
+        assert all((left + 1) % len(topic.intents) == right for left, right in pairwise(places))
+
+
+@pytest.mark.parametrize("value", ["feature/login-cache", "v1.2.0", "docs/river-copper.md", "Ada Novak"])
 def test_a_name_of_ordinary_words_is_plain(value: str) -> None:
     assert is_plain(value)
 

@@ -114,15 +114,15 @@ def test_the_file_says_what_it_is(asset: Path) -> None:
     values = gguf.read(asset).metadata
     assert "demonstration" in values["general.name"]
     assert values["pairsmith.domain"] == GIT
-    assert values["pairsmith.prompt_style"] == "phi3"
+    assert values["pairsmith.prompt_style"] == "short"
 
 
 def test_it_is_a_base_to_train_from_in_its_own_style(miniature: train.Trainer, asset: Path) -> None:
     loaded = weights.load(asset)
     assert loaded.vocabulary is not None
-    text = STYLES["phi3"].text("Mark this commit as v2.", "", "Run `git tag v2`.")
+    text = STYLES["short"].text("Mark this commit as v2.", "", "Run `git tag v2`.")
     assert loaded.vocabulary.encode(text) == miniature.words.encode(text)
-    assert loaded.notes["prompt_style"] == "phi3"
+    assert loaded.notes["prompt_style"] == "short"
 
 
 def test_a_name_has_the_same_pieces_wherever_it_stands() -> None:
@@ -183,7 +183,7 @@ def test_judge_refuses_another_domain_and_import_does_not(asset: Path, tmp_path:
 def test_the_application_trains_it_in_its_own_style_unless_another_was_chosen() -> None:
     chosen = TrainSettings("gpt2-small")
     embedded = train_form.with_base(chosen, "embedded")
-    assert embedded.config["prompt_style"] == "phi3"
+    assert embedded.config["prompt_style"] == "short"
     assert train_form.with_base(embedded, "gpt2-small").config["prompt_style"] == "alpaca"
     odd = train_form.with_config(chosen, "prompt_style", "phi3")
     assert train_form.with_base(odd, "scratch:tiny").config["prompt_style"] == "phi3"

@@ -47,7 +47,7 @@ def _compare(model: GPT2, examples: list[Example], end: int, share: bool) -> tup
     return abs(float(mean.detach()) - float(total.detach())), worst, relative
 
 
-@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+@pytest.mark.parametrize("style", sorted(STYLES))
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
 def test_losses_and_gradients_equal_the_padded_implementation(style: str, masked: bool, tied: bool) -> None:

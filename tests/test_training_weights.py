@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def test_gguf_goes_back_and_forth(tmp_path: Path, words: Vocabulary) -> None:
     assert loaded.notes == {"prompt_style": "phi3"}
 
 
-@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+@pytest.mark.parametrize("style", sorted(STYLES))
 def test_the_chat_template_renders_what_was_trained(style: str) -> None:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -159,16 +160,20 @@ def test_the_chat_template_renders_what_was_trained(style: str) -> None:
     assert whole == chosen.text("Name a colour", "", "red") + "<|endoftext|>"
 
 
-def test_the_modelfile_has_the_training_template(tmp_path: Path, words: Vocabulary) -> None:
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_the_modelfile_has_the_training_template(tmp_path: Path, words: Vocabulary, style: str) -> None:
     model = _model(words)
-    export_safetensors.write(tmp_path / "m", model.shape, model.tensors, words, {"prompt_style": "alpaca"})
+    export_safetensors.write(tmp_path / "m", model.shape, model.tensors, words, {"prompt_style": style})
     speaker = load(str(tmp_path / "m"), Options(device="cpu"))
     files = export.write(speaker, tmp_path / "ollama", "ollama", "x", {})
     text = files[1].read_text()
-    rendered = (
-        text.split('"""')[1].replace("{{ if .System }}{{ .System }}{{ else }}", "").replace("{{ end }}", "")
+    rendered = re.sub(
+        r"\{\{ if .System \}\}.*?(?:\{\{ else \}\}(.*?))?\{\{ end \}\}",
+        r"\1",
+        text.split('"""')[1],
+        flags=re.S,
     )
-    expected = STYLES["alpaca"].prompt("{{ .Prompt }}", "") + STYLES["alpaca"].header + "{{ .Response }}"
+    expected = STYLES[style].prompt("{{ .Prompt }}", "") + STYLES[style].header + "{{ .Response }}"
     assert rendered == expected
     assert files[0].name == "model.gguf"
     assert text.startswith("FROM ./model.gguf")

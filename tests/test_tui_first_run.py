@@ -265,4 +265,4 @@ async def test_where_the_demonstration_model_is_at_work_training_begins_with_it(
     workspace.write(lambda conn: set_meta(conn, "generator", EMBEDDED))
     async with application(environment(tmp_path), workspace, start="train") as (_, pilot):
         await until_shown(pilot, "‹ embedded ›")
-        await until_shown(pilot, "‹ phi3 ›")
+        await until_shown(pilot, "‹ short ›")

@@ -77,7 +77,7 @@ def _add_model_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--threads", type=int)
     verb.add_argument("--models-dir")
     verb.add_argument("--offline", action="store_true")
-    verb.add_argument("--prompt-style", choices=("alpaca", "phi3"))
+    verb.add_argument("--prompt-style", choices=("alpaca", "phi3", "short"))
     verb.add_argument("--header", action="store_true", help="put the response header into the prompt")
     verb.add_argument("--batch", type=int, default=128, help="the most prompts answered at a time")
     verb.add_argument("--max-new-tokens", type=int, default=256)

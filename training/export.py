@@ -57,10 +57,9 @@ def modelfile(style: Style, context: int) -> str:
         template = system + "\n\n### Instruction:\n{{ .Prompt }}\n\n### Response:\n{{ .Response }}"
         stops = ["### Instruction:", "<|endoftext|>"]
     else:
-        template = (
-            "<|user|>\n{{ if .System }}{{ .System }}\n{{ end }}{{ .Prompt }}\n<|assistant|>:\n{{ .Response }}"
-        )
-        stops = ["<|user|>", "<|endoftext|>"]
+        said = style.prompt("{{ if .System }}{{ .System }}\n{{ end }}{{ .Prompt }}", "")
+        template = said + style.header + "{{ .Response }}"
+        stops = ["<|user|>" if style.name == "phi3" else style.marker, "<|endoftext|>"]
     lines = ["FROM ./model.gguf", f'TEMPLATE """{template}"""', f"PARAMETER num_ctx {context}"]
     lines += ["PARAMETER temperature 0", *(f'PARAMETER stop "{stop}"' for stop in stops)]
     return "\n".join(lines) + "\n"

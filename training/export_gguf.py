@@ -44,6 +44,17 @@ CHAT_TEMPLATES = {
         "{%- endif -%}{%- endfor -%}"
         "{%- if add_generation_prompt -%}{{- '\\n<|assistant|>:\\n' -}}{%- endif -%}"
     ),
+    "short": (
+        "{%- set said = namespace(system='') -%}"
+        "{%- for message in messages -%}"
+        "{%- if message['role'] == 'system' -%}{%- set said.system = message['content'] + '\\n' -%}"
+        "{%- elif message['role'] == 'user' -%}"
+        "{{- said.system + message['content'] -}}"
+        "{%- else -%}"
+        "{{- '\\n<|>\\n' + message['content'] + '<|endoftext|>' -}}"
+        "{%- endif -%}{%- endfor -%}"
+        "{%- if add_generation_prompt -%}{{- '\\n<|>\\n' -}}{%- endif -%}"
+    ),
 }
 """Jinja, per style: one turn is rendered byte for byte as in training, header of the response included."""
 

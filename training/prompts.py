@@ -1,4 +1,5 @@
-"""The two styles that a pair is written in: Alpaca's and Phi-3's, byte for byte as the reference text has them.
+"""The styles that a pair is written in: Alpaca's and Phi-3's, byte for byte as the reference text has them, and a
+short one, whose form costs three tokens: for a small model most of a small prompt would be form.
 
 A prompt ends before the header of the response: in training the model also learns to write the header.
 """
@@ -43,7 +44,12 @@ def _phi3(instruction: str, input_: str) -> str:
     return f"<|user|>\n{instruction}" + (f"\n{input_}" if input_ else "")
 
 
+def _short(instruction: str, input_: str) -> str:
+    return instruction + (f"\n{input_}" if input_ else "")
+
+
 STYLES = {
     "alpaca": Style("alpaca", _alpaca, "\n\n### Response:\n", "### Response:"),
     "phi3": Style("phi3", _phi3, "\n<|assistant|>:\n", "<|assistant|>:"),
+    "short": Style("short", _short, "\n<|>\n", "<|>"),
 }

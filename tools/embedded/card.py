@@ -19,6 +19,7 @@ from pairsmith.training import atomic
 from pairsmith.training.report import read_events
 
 from .corruptions import CORRUPTIONS, HELD_OUT_KINDS
+from .listed import listed
 from .making import SHARES
 from .publish import DOMAIN
 from .report import ROOT, last
@@ -38,7 +39,7 @@ lists of such questions, and to grade such answers, all in the prompts of Pairsm
 
 - GPT-2 shape with random beginnings: {layers} layers of width {width}, {heads} heads, context {context} tokens,
   {parameters} parameters, an own byte-level BPE vocabulary of {vocabulary} tokens. GGUF, Q8_0, {bytes} bytes
-  (SHA-256 `{digest}`), with the chat template of Pairsmith's phi3 style.
+  (SHA-256 `{digest}`), with the chat template of Pairsmith's short style.
 - Trained from scratch by Pairsmith's own trainer in {steps} steps ({minutes} minutes on two CPU cores), seed {seed}, on
   text that was written for it: a grammar of {topics} subtopics, {intents} intents and {phrasings} phrasings
   (`tools/embedded/grammar/`), every Git command of which was run in a scratch repository where that is possible.
@@ -56,7 +57,8 @@ lists of such questions, and to grade such answers, all in the prompts of Pairsm
 - Be relied on: about one response in {wrong} names a wrong command or a wrong name. **Never run its commands unread.**
 - Judge what it was not made for: it grades answers to questions about Git by what their texts look like to it. It has
   seen {flaws} kinds of flaws in training; {unseen} more were held back to measure it.
-- Surprise: its instructions are {phrasings} phrasings with ever other names. Larger datasets need a real model.
+- Surprise: its lists are {listed} of its {phrasings} phrasings with other names each time. Larger datasets need a real
+  model.
 
 Flawed answers are part of what it writes, as of any small model's output; nothing plants more of them. Judging and
 review therefore have something to find: {wrong_share} of its responses to unseen questions are wrong.
@@ -97,6 +99,7 @@ def card(events: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> str:
     values = {
         **{name: f"{shape[name]:,}" for name in ("layers", "width", "heads", "context", "vocabulary")},
         **{name: f"{grammar[name]:,}" for name in ("topics", "intents", "phrasings")},
+        "listed": f"{sum(map(len, listed())):,}",
         "domain": DOMAIN,
         "parameters": f"{started['parameters']:,}",
         "bytes": f"{found['bytes']:,}",

@@ -1,4 +1,4 @@
-"""How a document becomes tokens: the phi-3 style of `training/`, which is also what the exported chat template renders.
+"""How a document becomes tokens: the short style of `training/`, which is also what the exported chat template renders.
 
 One form everywhere: the model is trained on exactly the prompts that llama.cpp renders for a request (system text in
 front of the user's), and `train --base embedded` goes on in the same style.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pairsmith.training.prompts import STYLES
 
-STYLE = STYLES["phi3"]
+STYLE = STYLES["short"]
 
 
 def prompt_text(messages: Sequence[tuple[str, str]]) -> str:

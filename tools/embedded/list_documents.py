@@ -17,6 +17,7 @@ from pairsmith.pairs.topic_tree import instructions_request, topics_request
 
 from . import wordings
 from .documents import Document
+from .listed import listed, next_phrasing
 from .prepared import Case, Ready, ReadyTopic, Split, draw_case, shipped
 
 MOST_ASKED = 20
@@ -25,9 +26,6 @@ _CONSTRAINED_SHARE = 0.97
 """Lists that are asked for as JSON, as llama.cpp is; the others are numbered, as where no schema can be had."""
 _BANK = 400
 """Instructions of a topic from which those that exist already are drawn."""
-_LISTED = 24
-"""So many phrasings of an intent stand in lists, each in one wording and with ordinary names: to write one well takes
-more learning than to understand it."""
 _OWN_SHARE = 0.7
 """Of the instructions that exist already, those that are such as the model writes."""
 _METERS = 48
@@ -84,11 +82,15 @@ def new_cases(
     split: Split,
     avoid: Sequence[str] = (),
 ) -> list[Case]:
-    """`count` instructions that differ from those shown and from each other in intent or at least in phrasing."""
+    """`count` instructions that differ from those shown and from each other in intent or at least in phrasing.
+
+    The intents of a topic take turns, from anywhere on: what comes next is known from what came before.
+    """
     used: dict[int, set[int]] = {}
     for case in shown:
         used.setdefault(case.ready.number, set()).add(case.phrasing)
-    order = sorted(topic.intents, key=lambda ready: (len(used.get(ready.number, ())), rng.random()))
+    first = rng.randrange(len(topic.intents))
+    order = (*topic.intents[first:], *topic.intents[:first])
     made: list[Case] = []
     while len(made) < count:
         before = len(made)
@@ -107,18 +109,17 @@ def _steered(
     ready: Ready, rng: random.Random, split: Split, free: Sequence[int], avoid: Sequence[str]
 ) -> Case:
     """A case that does not begin with what there is too much of, if that can be had in a few tries."""
-    case = draw_case(ready, rng, split, free, plain=True)
-    for _ in range(3):
+    for _ in range(4):
+        case = draw_case(ready, rng, split, (next_phrasing(ready, free, rng),), plain=True)
         lower = case.instruction.lower()
         if not any(lower.startswith(word) for word in avoid):
             break
-        case = draw_case(ready, rng, split, free, plain=True)
     return case
 
 
 def _phrasings(ready: Ready, split: Split) -> Sequence[int]:
-    every = ready.trained if split == "train" else range(len(ready.phrasings))
-    return [number for number in every if number < _LISTED]
+    known = listed()[ready.number]
+    return known if split == "train" else (*known, *ready.held_out)
 
 
 def _count(rng: random.Random) -> int:

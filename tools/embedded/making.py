@@ -65,8 +65,8 @@ MINIATURE = Making(
 
 
 SHARES: Mapping[str, Share] = {
-    "response": Share(3600, 0.40),
-    "instructions": Share(3600, 0.38),
+    "response": Share(3600, 0.42),
+    "instructions": Share(3600, 0.36),
     "topics": Share(350, 0.03),
     "judge": Share(1100, 0.12),
     "judge json": Share(250, 0.03),

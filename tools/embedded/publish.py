@@ -26,7 +26,7 @@ from .making import Making
 DOMAIN = "Git commands in plain language"
 NAME = f"Pairsmith demonstration model ({DOMAIN})"
 FILE = "embedded.gguf"
-_MIN_P = 0.3
+_MIN_P = 0.4
 """A very small model's unlikely tokens are mostly mistakes: the more of them are left out, the fewer lines of
 its lists lose their thread, and the more repeat each other: from here on nothing more is gained."""
 LARGEST = 12_000_000

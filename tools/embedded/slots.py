@@ -27,7 +27,7 @@ _ORDINARY = frozenset(
     for text in texts
     for word in _WORDS.findall(text)
 ) | {"https", "ssh", "git", "v", "rc", "beta", "alpha", "build", "stable", "sprint", "the", "for", "in"}
-_MOST_PLAIN = 6
+_MOST_PLAIN = 4
 _ENDS = ("", "", "", "n", "r", "l", "s", "t", "m", "k", "x", "nd", "st")
 
 
@@ -80,10 +80,10 @@ def draw(
     """A value of a kind, from the held-out values or from the others. Numbers have no held-out ones. `plain`: as
     people name things, without made-up words."""
     taken = set(not_among)
-    make = KINDS[kind]
+    make = _PLAIN.get(kind, KINDS[kind]) if plain else KINDS[kind]
     for _ in range(_TRIES):
         value = make(rng)
-        if plain and kind != "commit" and not is_plain(value):
+        if plain and kind not in _PLAIN and not is_plain(value):
             continue
         if value not in taken and (kind in CLOSED or is_held_out(value) == held_out):
             return value
@@ -271,5 +271,10 @@ KINDS: Mapping[str, Callable[[random.Random], str]] = {
     "line": lambda rng: str(rng.randint(5, 40)),
 }
 """What draws a value, by kind."""
+_PLAIN: Mapping[str, Callable[[random.Random], str]] = {
+    "commit": _commit,
+    "url": lambda rng: f"https://git.example.com/{rng.choice(words.TERMS)}/{rng.choice(words.TERMS)}.git",
+}
+"""Plain values of the kinds that are plain in a way of their own: nobody chooses a hash, and one host will do."""
 CLOSED = frozenset({"number", "days", "line"})
 """Kinds that are small sets of numbers: every value occurs in training."""

@@ -16,7 +16,7 @@ import math
 import random
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from pairsmith.training.vocabulary import Vocabulary, from_files
 
 from . import vocabulary
 from .beginning import new_model
-from .form import prompt_text
+from .form import STYLE, prompt_text
 from .hands import Hands
 from .making import FULL, MINIATURE, Corpus, Making, shipped
 from .muon import Muon
@@ -42,6 +42,8 @@ from .steps import Slice, ahead, slices
 from .steps import groups as draw_groups
 
 RATES = Rates(weight_decay=0.1, betas=(0.9, 0.98))
+_FIXED = 40
+"""How often a line of a prompt counts for the vocabulary, at most."""
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -191,17 +193,19 @@ def _words(folder: Path, making: Making, corpus: Corpus, seed: int) -> Vocabular
 
 
 def _texts(corpus: Corpus, count: int, seed: int) -> Iterable[str]:
-    """Texts of documents, every kind alike; a prompt's fixed text must not outweigh what is written."""
+    """Texts of documents, every kind alike, and the form of each; a prompt's fixed text must not outweigh what is
+    written."""
     rng = random.Random(f"{seed}/vocabulary")
     kinds = sorted(corpus.shares)
-    seen: set[str] = set()
+    seen: Counter[str] = Counter()
     for number in range(count):
         for document in corpus.draw(rng, kinds[number % len(kinds)]):
             asked = prompt_text([(str(said.role), said.content) for said in document.messages])
             for line in asked.split("\n"):
-                if line not in seen:
-                    seen.add(line)
+                seen[line] += 1
+                if seen[line] <= _FIXED:
                     yield line
+            yield STYLE.header
             yield document.answer
 
 

@@ -41,7 +41,7 @@ VERDICTS: tuple[tuple[VerdictChoice, str], ...] = (
     ("accepted", "accepted only"),
     ("any", "all, rejected ones too"),
 )
-STYLES = ("alpaca", "phi3")
+STYLES = ("alpaca", "phi3", "short")
 RANKS = (0, 4, 8, 16, 32)
 TURNS: Mapping[str, Sequence[Any]] = {
     "prompt_style": STYLES,
