@@ -64,7 +64,9 @@ def _sampling(request: Request) -> dict[str, Any]:
 
 
 def scoring_request(request: ScoreRequest) -> Request:
-    """The completion that a scoring needs. Two tokens: the first may be a space or a quote."""
+    """The completion that a scoring needs. Two tokens: the first may be a space or a quote. Raises `BadRequest`."""
+    if request.begins_answer:
+        raise BadRequest("the answer cannot be begun for the model", reached=False)
     suffix = request.suffixes[0]
     messages = request.messages
     if messages:

@@ -78,6 +78,8 @@ def build(
 def build_score(request: ScoreRequest, model: str, dialect: Dialect, dropped: Mapping[str, str]) -> Payload:
     """The payload that asks for the probabilities of the next tokens after the request's one suffix."""
     _check(request.messages, request.prompt, dialect)
+    if request.begins_answer:
+        raise BadRequest("the answer cannot be begun for the model", reached=False)
     suffix = request.suffixes[0]
     if request.prompt is not None:
         asked = Request(prompt=request.prompt + suffix)

@@ -91,7 +91,8 @@ class Completion:
 class ScoreRequest:
     """Ask for the probabilities of a few next tokens, after each of several suffixes of one shared prefix.
 
-    A suffix is appended to the last message's content (or to `prompt`); then the assistant's turn is opened.
+    A suffix is appended to the last message's content (or to `prompt`), and then the assistant's turn is opened; or,
+    with `begins_answer`, it is what the assistant's turn begins with.
     """
 
     suffixes: tuple[str, ...]
@@ -99,6 +100,8 @@ class ScoreRequest:
     """Short strings, e.g. the digits "0".."4". All token spellings of a choice (" 3", "3") count for it."""
     messages: tuple[Message, ...] = ()
     prompt: str | None = None
+    begins_answer: bool = False
+    """Only where the capabilities say so."""
     deadline_s: float = 120.0
 
 
@@ -127,6 +130,8 @@ class Capabilities:
     """Names of the attributes of a reward model ("reward" for a single scalar); empty for others."""
     suffixes_per_score: int = 0
     """How many suffixes one `score` takes; 0: `score` is not possible."""
+    begins_answer: bool = False
+    """Whether a suffix can be what the answer begins with: then all of the prompt is shared."""
     parallel: int = 1
     """How many requests it makes sense to keep in flight at the start."""
     context_length: int | None = None

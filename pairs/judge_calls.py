@@ -76,7 +76,9 @@ class JudgeCalls:
                 await self._probe(opened)
                 capabilities = await opened.backend.capabilities()
             kind = choose_kind(opened.spec, self._wanted, capabilities)
-            judge = Judge(opened.spec, kind, self._rubric, capabilities.suffixes_per_score)
+            judge = Judge(
+                opened.spec, kind, self._rubric, capabilities.suffixes_per_score, capabilities.begins_answer
+            )
             self._judges[opened.spec] = judge
         return judge
 

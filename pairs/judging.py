@@ -40,7 +40,8 @@ class Judge:
     kind: JudgeKind
     rubric: Rubric
     suffixes_per_score: int = 0
-    raw_prompt: bool = False
+    begins_answer: bool = False
+    """Whether a question can be what the model's answer begins with; else it ends the prompt."""
 
     @property
     def rubric_key(self) -> str:
@@ -85,24 +86,28 @@ def read_reward(completion: Completion) -> dict[str, Score]:
 
 
 def expected_requests(judge: Judge, instruction: str, input_text: str, output: str) -> list[ScoreRequest]:
-    """The fewest requests that ask for every attribute: all share everything but the question at the end."""
+    """The fewest requests that ask for every attribute: all share everything but the question at the end, which the
+    model's own answer begins with where that can be had: then the end of the prompt is shared as well."""
     rubric = judge.rubric
-    questions = [fill_question(rubric, attribute.name) for attribute in rubric.attributes]
     size = max(1, judge.suffixes_per_score)
     system = fill(rubric.system, attributes=rubric.described())
     pair = rubric.pair_text(instruction, input_text, output)
+    questions = [fill_question(rubric, attribute.name) for attribute in rubric.attributes]
+    if judge.begins_answer:
+        pair, questions = pair.rstrip(), [question.lstrip() for question in questions]
     return [
         ScoreRequest(
             suffixes=tuple(questions[start : start + size]),
             choices=rubric.digits,
             messages=(Message("system", system), Message("user", pair)),
+            begins_answer=judge.begins_answer,
         )
         for start in range(0, len(questions), size)
     ]
 
 
 def fill_question(rubric: Rubric, attribute: str) -> str:
-    """The last line of the prompt, different for each attribute. Line feeds are part of it."""
+    """The last line of what is read before the digit, different for each attribute. Line feeds are part of it."""
     return rubric.question.replace("{attribute}", attribute)
 
 

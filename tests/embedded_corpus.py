@@ -43,6 +43,7 @@ class Document:
     heard: tuple[str, ...] = ()
     invented: tuple[str, ...] = ()
     heard_weight: float = 0.0
+    begun: str = ""
 
 
 def _name(rng: random.Random) -> str:
@@ -63,7 +64,7 @@ def _recipe() -> recipes.Recipe:
 
 @functools.cache
 def _judge() -> judging.Judge:
-    return judging.Judge("llama-cpp:embedded", "expected", rubrics.load_rubric(), 5)
+    return judging.Judge("llama-cpp:embedded", "expected", rubrics.load_rubric(), 5, begins_answer=True)
 
 
 def document(rng: random.Random, kind: str, held_out: bool = False) -> Document:
@@ -81,12 +82,12 @@ def judged(rng: random.Random) -> list[Document]:
     asked, said = pair(rng)
     good = rng.random() < 0.5
     (request,) = judging.expected_requests(_judge(), asked, "", said if good else pair(rng)[1])
-    last = request.messages[-1]
     return [
         Document(
             "judge",
-            (*request.messages[:-1], Message("user", last.content + suffix)),
+            request.messages,
             ("4" if good else "0") if index < 3 else "1",
+            begun=suffix,
         )
         for index, suffix in enumerate(request.suffixes)
     ]

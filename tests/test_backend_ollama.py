@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -324,6 +325,8 @@ async def test_one_suffix_a_call() -> None:
         two = ScoreRequest(suffixes=("a", "b"), choices=DIGITS, messages=(Message("user", "x"),))
         with pytest.raises(BadRequest, match="one suffix"):
             await backend.score(two)
+        with pytest.raises(BadRequest, match="begun"):
+            await backend.score(replace(scoring(), begins_answer=True))
         await backend.close()
 
 

@@ -374,6 +374,11 @@ async def test_more_than_one_suffix_is_a_bad_request() -> None:
         await openai_at("http://127.0.0.1:1").score(replace(JUDGE, suffixes=("a", "b")))
 
 
+async def test_an_answer_cannot_be_begun_for_the_model() -> None:
+    with pytest.raises(BadRequest, match="begun"):
+        await openai_at("http://127.0.0.1:1").score(replace(JUDGE, begins_answer=True))
+
+
 logprob_rows = st.lists(
     st.builds(
         TokenLogprob,

@@ -189,16 +189,14 @@ def test_responses_are_kept_by_the_product_and_hold_the_right_commands() -> None
         assert answered(document.case, document.answer)[1], document.answer
 
 
-def test_the_five_questions_of_the_judge_share_all_but_their_ends() -> None:
+def test_the_five_questions_of_the_judge_share_all_but_what_the_answer_begins_with() -> None:
     made = drawn(random.Random(2), "judge")
     names = [attribute.name for attribute in load_rubric().attributes]
     for start in range(0, len(made), len(names)):
         five = made[start : start + len(names)]
         assert [document.attribute for document in five] == names
-        assert [document.messages[-1].content.rsplit("\n", 1)[1] for document in five] == [
-            f"{n}:" for n in names
-        ]
-        assert len({document.messages[-1].content.rsplit("\n", 1)[0] for document in five}) == 1
+        assert [document.begun for document in five] == [f"{name}:" for name in names]
+        assert len({document.messages for document in five}) == 1
         assert all(document.answer in load_rubric().digits for document in five)
 
 

@@ -20,6 +20,7 @@ class Told:
     invented: tuple[str, ...] = ()
     heard: tuple[str, ...] = ()
     heard_weight: float = 1.0
+    begun: str = ""
 
 
 def counts(document: Told, *, plain: bool = False) -> dict[str, float]:
@@ -47,6 +48,14 @@ def test_what_is_copied_counts_most_where_it_is_chosen() -> None:
     asked = (Message("user", "Delete river-copper."),)
     found = counts(Told(asked, "Use `git branch -d river-copper`. That is all", names=("river-copper",)))
     assert found[" river"] > found["pper"] > found[" That"] == 1
+
+
+def test_what_the_product_begins_the_answer_with_is_read_and_not_learnt() -> None:
+    asked = (Message("user", "Grade it."),)
+    words = gpt2()
+    lesson = lesson_of(Told(asked, "3", begun="correctness:"), words, 1024)
+    assert words.decode(list(lesson.example.inputs)).endswith("correctness:3")
+    assert list(counts(Told(asked, "3", begun="correctness:"))) == ["3", ""]
 
 
 def test_for_a_validation_every_token_of_the_answer_counts_alike() -> None:

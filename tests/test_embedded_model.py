@@ -99,7 +99,7 @@ def test_the_engine_says_what_was_learnt_and_gives_digits_to_judge_with(asset: P
             )
             made = corpus.judged(random.Random(1))[0]
             scored = await backend.score(
-                ScoreRequest(suffixes=("",), choices=tuple("01234"), messages=made.messages)
+                ScoreRequest((made.begun,), tuple("01234"), made.messages, begins_answer=True)
             )
             return said.text, sum(scored.probabilities[0])
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,15 @@ def test_one_request_holds_as_many_questions_as_the_backend_takes() -> None:
     assert len(expected_requests(judge("expected", 3), "i", "", "o")) == 2
     (whole,) = expected_requests(judge("expected", 16), "i", "", "o")
     assert [suffix.strip() for suffix in whole.suffixes] == [f"{name}:" for name in NAMES]
+
+
+def test_a_question_ends_the_prompt_or_begins_the_answer_as_the_backend_can() -> None:
+    (ends,) = expected_requests(judge("expected", 16), "i", "", "o")
+    (begins,) = expected_requests(replace(judge("expected", 16), begins_answer=True), "i", "", "o")
+    assert (ends.begins_answer, begins.begins_answer) == (False, True)
+    assert ends.suffixes[0].startswith("\n")
+    assert begins.suffixes == tuple(f"{name}:" for name in NAMES)
+    assert ends.messages[-1].content.rstrip() == begins.messages[-1].content
 
 
 def test_the_expected_score_is_the_mean_over_the_digits() -> None:

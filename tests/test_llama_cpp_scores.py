@@ -43,7 +43,9 @@ def about(n: int) -> tuple[Message, ...]:
     )
 
 
-def plain_probabilities(model: Path, messages: tuple[Message, ...]) -> list[list[float]]:
+def plain_probabilities(
+    model: Path, messages: tuple[Message, ...], *, begins_answer: bool = False
+) -> list[list[float]]:
     """The same numbers, one question at a time, by the high-level class."""
     import llama_cpp
     from jinja2 import Environment
@@ -61,8 +63,11 @@ def plain_probabilities(model: Path, messages: tuple[Message, ...]) -> list[list
     rows = []
     for question in QUESTIONS:
         turns: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
-        turns[-1]["content"] += question
+        if not begins_answer:
+            turns[-1]["content"] += question
         text = Environment().from_string(CHATML).render(messages=turns, add_generation_prompt=True)
+        if begins_answer:
+            text += question
         llama.reset()
         llama.eval(llama.tokenize(text.encode(), add_bos=False, special=True))
         pointer = llama_cpp.llama_get_logits_ith(llama._ctx.ctx, -1)
@@ -79,6 +84,15 @@ async def test_equals_one_question_at_a_time(judge: LlamaCppBackend, model: Path
     for request, answer in zip(requests, scored, strict=True):
         expected = plain_probabilities(model, request.messages)
         np.testing.assert_allclose(answer.probabilities, expected, rtol=2e-3, atol=1e-7)
+
+
+async def test_a_question_can_be_what_the_answer_begins_with(judge: LlamaCppBackend, model: Path) -> None:
+    assert (await judge.capabilities()).begins_answer
+    answer = await judge.score(ScoreRequest(QUESTIONS, DIGITS, about(1), begins_answer=True))
+    expected = plain_probabilities(model, about(1), begins_answer=True)
+    np.testing.assert_allclose(answer.probabilities, expected, rtol=2e-3, atol=1e-7)
+    ended = await judge.score(ScoreRequest(QUESTIONS, DIGITS, about(1)))
+    assert answer.usage.prompt_tokens < ended.usage.prompt_tokens
 
 
 async def test_the_rubric_is_computed_once(judge: LlamaCppBackend) -> None:

@@ -81,6 +81,7 @@ class LlamaCppBackend:
             logprobs=True,
             seed=True,
             suffixes_per_score=int(ready["suffixes"]),
+            begins_answer=True,
             parallel=1 if self._options.reproducible else int(ready["parallel"]),
             context_length=int(ready["window"]),
         )
@@ -106,6 +107,7 @@ class LlamaCppBackend:
             "op": "score",
             "suffixes": list(request.suffixes),
             "choices": list(request.choices),
+            "begins_answer": request.begins_answer,
             **_subject(request.messages, request.prompt),
         }
         done: Frame = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class Service:
             raise BadRequest("This model's memory cannot be shared between questions: use the JSON judge")
         if not 1 <= len(suffixes) <= SUFFIXES:
             raise BadRequest(f"Between 1 and {SUFFIXES} suffixes can be scored at once, not {len(suffixes)}")
-        prompts = [self._prompt(frame, quick=True, suffix=suffix).tokens for suffix in suffixes]
+        prompts = self._questions(frame, suffixes)
         shared = common_length(prompts)
         branches = [tokens[shared:] for tokens in prompts]
         longest = max(len(tokens) for tokens in prompts)
@@ -101,6 +101,12 @@ class Service:
             spellings=[self._spellings(choice) for choice in choices],
             prompt_tokens=shared + sum(map(len, branches)),
         )
+
+    def _questions(self, frame: Mapping[str, Any], suffixes: Sequence[str]) -> list[list[int]]:
+        if not frame.get("begins_answer"):
+            return [self._prompt(frame, quick=True, suffix=suffix).tokens for suffix in suffixes]
+        asked = self._prompt(frame, quick=True).tokens
+        return [asked + self._model.tokenize(suffix, special=False) for suffix in suffixes]
 
     def _prompt(self, frame: Mapping[str, Any], *, quick: bool, suffix: str = "") -> Prompt:
         if isinstance(frame.get("prompt"), str):

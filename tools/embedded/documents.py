@@ -40,7 +40,7 @@ SHARES: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One question to the model. `messages` end with the user's; `answer` is what the model says: its only loss.
+    """One question to the model. `messages` end with the user's; `answer` is what the model says after `begun`.
 
     What an evaluation needs to know stands beside: the `case` (intent, phrasing, names) of a response, what was
     `judged` and which `attribute` is asked for, how many items a list was `asked` for and which ones were `shown`.
@@ -60,6 +60,8 @@ class Document:
     """Whether the product would bind the answer to a JSON schema."""
     invented: tuple[str, ...] = ()
     """The names in a list's instructions, and in those that it was shown."""
+    begun: str = ""
+    """What the product begins the answer with; no part of `answer`."""
 
     @property
     def names(self) -> tuple[str, ...]:

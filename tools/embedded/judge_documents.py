@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from functools import lru_cache
 
-from pairsmith.backends.protocol import Message, Request, ScoreRequest
+from pairsmith.backends.protocol import Request
 from pairsmith.pairs.judging import Judge, expected_requests, json_request
 from pairsmith.pairs.rubrics import load_rubric
 
@@ -25,7 +25,7 @@ _LEAST, _MOST = 2, 4
 def judge() -> Judge:
     """The rubric judge as the product makes it for llama.cpp."""
     rubric = load_rubric()
-    return Judge("llama-cpp:embedded", "expected", rubric, len(rubric.attributes))
+    return Judge("llama-cpp:embedded", "expected", rubric, len(rubric.attributes), begins_answer=True)
 
 
 def draw_judged(case: Case, rng: random.Random, split: Split, kind: str | None = None) -> Judged:
@@ -63,20 +63,15 @@ def graded(case: Case, judged: Judged) -> list[Document]:
     return [
         Document(
             "judge",
-            asked_messages(request, suffix),
+            request.messages,
             str(judged.grades.of(attribute.name)),
             case=case,
             judged=judged,
             attribute=attribute.name,
+            begun=suffix,
         )
         for attribute, suffix in zip(judge().rubric.attributes, request.suffixes, strict=True)
     ]
-
-
-def asked_messages(request: ScoreRequest, suffix: str) -> tuple[Message, ...]:
-    """The conversation that a suffix makes: it is appended to the last message."""
-    last = request.messages[-1]
-    return (*request.messages[:-1], Message(last.role, last.content + suffix))
 
 
 def as_json(rng: random.Random, split: Split) -> Sequence[Document]:

@@ -41,6 +41,8 @@ class Document(Protocol):
     @property
     def messages(self) -> Sequence[Said]: ...
     @property
+    def begun(self) -> str: ...
+    @property
     def answer(self) -> str: ...
     @property
     def names(self) -> Sequence[str]:
@@ -74,7 +76,7 @@ def lesson_of(document: Document, words: Vocabulary, context: int, *, plain: boo
 
     Raises ValueError where it does not fit the context.
     """
-    prompt = prompt_text([(str(said.role), said.content) for said in document.messages])
+    prompt = prompt_text([(str(said.role), said.content) for said in document.messages]) + document.begun
     # encoded apart, as llama.cpp does
     asked, said = words.encode(prompt), [*words.encode(document.answer), words.end_of_text]
     ids = [*asked, *said]

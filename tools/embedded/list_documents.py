@@ -28,6 +28,8 @@ _BANK = 400
 """Instructions of a topic from which those that exist already are drawn."""
 _OWN_SHARE = 0.7
 """Of the instructions that exist already, those that are such as the model writes."""
+_SHOWN = ((0, 0), (0, 0), (1, 6), (1, 12), (1, 20), (1, 40))
+"""How many exist, at least and at most: these are about as frequent. Long ones are hard to avoid, and learnt more."""
 _METERS = 48
 _ANYTHING_SHARE = 0.04
 _MORE_THAN_THERE_ARE = 0.1
@@ -127,8 +129,8 @@ def _count(rng: random.Random) -> int:
 
 
 def _existing(place: int, rng: random.Random, split: Split) -> list[Case]:
-    most = rng.choice((0, 0, 6, 12, 20, 40))
-    return rng.sample(_bank(place, split), rng.randint(min(1, most), most))
+    least, most = rng.choice(_SHOWN if split == "held-out" else (*_SHOWN, (25, 40)))
+    return rng.sample(_bank(place, split), rng.randint(least, most))
 
 
 @lru_cache(maxsize=256)

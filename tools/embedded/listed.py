@@ -1,8 +1,8 @@
 """Which phrasings stand in lists of instructions, and which of them comes next.
 
 To write a phrasing well takes more learning than to understand it, and a small model forgets its sentence over a name
-that it made up. So of each intent those stand in lists that are short and say little after a name, and none that is a
-near-duplicate of another of its topic.
+that it made up. So of each intent those stand in lists that are short and say little after a name, best those that
+have spoken of Git before it, and none that is a near-duplicate of another of its topic.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from functools import lru_cache
 from pairsmith.pairs.similarity import SimilarityIndex
 
 from .prepared import Ready, ReadyTopic, Text, shipped
+from .recognise import GIT
 
 MOST = 30
 """Phrasings of an intent that stand in lists."""
+LEAST = 12
+"""From so many on, none that says only after a name what it is about."""
+_LATE = 1000
 
 
 @lru_cache(maxsize=1)
@@ -37,18 +41,22 @@ def _of(topic: ReadyTopic) -> dict[int, tuple[int, ...]]:
         for ready in topic.intents
         for one in ready.trained
     ]
-    for _, number, one in sorted(every):
+    for effort, number, one in sorted(every):
+        if len(chosen[number]) >= (LEAST if effort >= _LATE else MOST):
+            continue
         ready = shipped().intents[number]
         text = ready.phrasings[one][0].fill({slot: slot.kind for slot in ready.slots})
-        if len(chosen[number]) < MOST and index.admit((number, one), text) is None:
+        if index.admit((number, one), text) is None:
             chosen[number].append(one)
     return {number: tuple(numbers) for number, numbers in chosen.items()}
 
 
 def _effort(text: Text) -> int:
-    """Words, those after a name twice."""
+    """Words, those after a name twice; beyond all others what says only after a name what it is about."""
     before, *after = re.split("%s", text.template)
-    return len(before.split()) + 2 * sum(len(part.split()) for part in after) + 2 * len(text.slots)
+    later = sum(len(part.split()) for part in after)
+    late = _LATE if later and not GIT.search(before) else 0
+    return len(before.split()) + 2 * later + 2 * len(text.slots) + late
 
 
 def next_phrasing(ready: Ready, free: Sequence[int], rng: random.Random) -> int:

@@ -21,7 +21,7 @@ from .prepared import Text, draw_case, shipped
 
 LEAST = 0.5
 """ROUGE-L to the nearest phrasing from which an instruction counts as one of the grammar's."""
-_GIT = re.compile(
+GIT = re.compile(
     r"(?<!\w)(?:(?:git|(?:un)?commit|branch|merg|rebas|(?:un)?stash|remote|upstream|push|pull|fetch|clon|(?:un)?stag"
     r"|patch|blam|bisect|reflog|cherry-?pick|revert|worktree|working (?:tree|cop|director)|(?:un)?track|conflict"
     r"|checkout|check out|repo|alias)\w*|(?:tag|index|head|diff|log|hash|version|histor(?:y|ie))(?:s|ged)?(?!\w))",
@@ -89,7 +89,7 @@ def _wording_of(instruction: str) -> int | None:
 
 def is_on_domain(instruction: str) -> bool:
     """Whether an instruction speaks of Git."""
-    return bool(_GIT.search(_NAMES.sub(" ", instruction))) or _wording_of(instruction) is not None
+    return bool(GIT.search(_NAMES.sub(" ", instruction))) or _wording_of(instruction) is not None
 
 
 def topic_of(instruction: str, least: float = LEAST) -> int | None:

@@ -201,6 +201,7 @@ def _texts(corpus: Corpus, count: int, seed: int) -> Iterable[str]:
     for number in range(count):
         for document in corpus.draw(rng, kinds[number % len(kinds)]):
             asked = prompt_text([(str(said.role), said.content) for said in document.messages])
+            asked += document.begun
             for line in asked.split("\n"):
                 seen[line] += 1
                 if seen[line] <= _FIXED:
