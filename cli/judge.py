@@ -117,8 +117,14 @@ class _Tally:
 
 
 def _told(arguments: Namespace, judge: str, ended: Ended, tally: _Tally) -> int:
-    code = exit_code(ended)
     failure = failure_of(ended)
+    if ended.state == "done" and tally.failed and not tally.scored:
+        failure = Failed(
+            f"{one_line(judge)} scored none of {counted(tally.failed, 'pair')}",
+            advice="Try another judge, or another --kind of judging",
+            kind="not scored",
+        )
+    code = exit_code(ended) or (failure.code if failure else 0)
     means = {name: sum(values) / len(values) for name, values in tally.sums.items()}
     data: dict[str, Any] = {
         "judge": judge,

@@ -182,7 +182,7 @@ class TopicTree:
         if not names:
             raise JobStopped(
                 "the generator named no topics that could be read",
-                "Name some yourself: pairsmith topics WORKSPACE --add NAME",
+                "Name some yourself: in Topics, or pairsmith topics WORKSPACE --add NAME",
             )
         await workspace.awrite(lambda conn: [add_topic(conn, name, maker="model") for name in names])
         return RunTopics(await workspace.aread(domain_leaves), names)

@@ -213,6 +213,16 @@ async def test_judge_scores_what_is_not_scored_and_a_restart_has_nothing_to_do(w
     assert "nothing to do" in none.out
 
 
+async def test_a_judge_that_scores_nothing_fails_and_the_pairs_stay_unscored(workspace: Path) -> None:
+    async with NimServer(DefectiveLists(chance=0)) as server:
+        await run_beside("generate", workspace, "--pairs", 3, "--generator", GENERATOR, env=env(server))
+        words = ("judge", workspace, "--judge", GENERATOR, "--kind", "json", "--json")
+        ran = await run_beside(*words, env=env(server))
+    assert ran.code == 1
+    assert (ran.json["scored"], ran.json["failed"], ran.json["error"]["kind"]) == (0, 3, "not scored")
+    ran.assert_one_line_error(1, "scored none of 3 pairs")
+
+
 async def test_topics_are_suggested_added_and_used(workspace: Path) -> None:
     async with NimServer(DefectiveLists(chance=0)) as server:
         words = ("topics", workspace, "--count", 3, "--generator", GENERATOR, "--json")

@@ -141,10 +141,11 @@ def test_settings_that_cannot_be_read_are_said_and_change_nothing(
     assert said in problem
 
 
-def test_a_theme_that_is_no_text_changes_nothing(tmp_path: Path) -> None:
+def test_a_theme_that_is_no_text_changes_nothing_and_is_named(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text('theme = []\n[keys]\n"review.accept" = "y"\n')
     found = read_app_settings({"PAIRSMITH_HOME": str(tmp_path)})
     assert (found.theme, found.keys) == (None, {"review.accept": "y"})
+    assert found.problems == ("settings: theme must be a text like 'textual-dark'",)
 
 
 WRONG = {

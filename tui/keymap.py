@@ -37,6 +37,8 @@ def read_app_settings(env: Mapping[str, str]) -> AppSettings:
     theme = data.get("theme")
     good: dict[str, str] = {}
     problems: list[str] = []
+    if theme is not None and not isinstance(theme, str):
+        problems.append("settings: theme must be a text like 'textual-dark'")
     for name, value in (keys if isinstance(keys, dict) else {"": None}).items():
         if isinstance(value, str) and value.strip():
             good[name] = value
