@@ -14,7 +14,7 @@ from .generation import make_workspace
 from .servers.nim import NimServer
 from .servers.ollama import OllamaServer
 from .servers.ollama_parts import FakeModel, Layer
-from .tui_pilot import NARROW, WIDE, application, environment, screen_text, type_text, until, until_shown
+from .tui_pilot import NARROW, WIDE, application, environment, type_text, until, until_shown
 
 
 def place(app: Any) -> BackendsScreen:
@@ -33,7 +33,6 @@ async def test_every_backend_is_shown_with_its_state_and_models(
             await until(pilot, lambda: len(place(app).offered) == 4)
             await until_shown(pilot, "qwen3:4b")
             shown = place(app).list.text
-            print(screen_text(app))
             for text in (
                 "no GGUF file found",
                 "running, 2 models",

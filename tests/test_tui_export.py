@@ -50,7 +50,6 @@ async def test_what_would_be_written_is_said_first_and_written_by_one_key(
         pilot,
     ):
         await until_shown(pilot, "8 pairs: 3 accepted, 5 undecided")
-        print(screen_text(app))
         await pilot.press("g")
         await until_shown(pilot, "✓ 8 pairs: 3 accepted, 5 undecided to")
         lines = (tmp_path / "git.jsonl").read_text(encoding="utf-8").splitlines()
