@@ -46,7 +46,7 @@ async def test_what_would_be_written_is_said_first_and_written_by_one_key(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     async with application(environment(tmp_path), filled(tmp_path), size=size, start="export") as (
-        app,
+        _app,
         pilot,
     ):
         await until_shown(pilot, "8 pairs: 3 accepted, 5 undecided")
