@@ -32,7 +32,7 @@ from .measured_judge import measure_judge
 from .prepared import shipped
 from .table import table
 
-COUNTS = {"cases": 600, "lists": 100, "judged": 920, "quota": 200, "starts": 3, "pairs": 200}
+COUNTS = {"cases": 600, "lists": 400, "judged": 920, "quota": 200, "starts": 3, "pairs": 200}
 SMALL = {"cases": 60, "lists": 10, "judged": 60, "quota": 0, "starts": 0, "pairs": 0}
 
 
