@@ -93,14 +93,16 @@ def expected_requests(judge: Judge, instruction: str, input_text: str, output: s
     system = fill(rubric.system, attributes=rubric.described())
     pair = rubric.pair_text(instruction, input_text, output)
     questions = [fill_question(rubric, attribute.name) for attribute in rubric.attributes]
-    if judge.begins_answer:
+    # A label can be what the model says itself; a sentence that asks it something cannot.
+    begins = judge.begins_answer and rubric.question.strip() == "{attribute}:"
+    if begins:
         pair, questions = pair.rstrip(), [question.lstrip() for question in questions]
     return [
         ScoreRequest(
             suffixes=tuple(questions[start : start + size]),
             choices=rubric.digits,
             messages=(Message("system", system), Message("user", pair)),
-            begins_answer=judge.begins_answer,
+            begins_answer=begins,
         )
         for start in range(0, len(questions), size)
     ]

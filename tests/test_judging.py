@@ -71,6 +71,14 @@ def test_a_question_ends_the_prompt_or_begins_the_answer_as_the_backend_can() ->
     assert ends.messages[-1].content.rstrip() == begins.messages[-1].content
 
 
+def test_a_rubric_that_asks_in_a_sentence_ends_the_prompt_with_it() -> None:
+    asking = replace(RUBRIC, question="\nWhich digit is right for {attribute}?")
+    able = replace(judge("expected", 16), begins_answer=True, rubric=asking)
+    (request,) = expected_requests(able, "i", "", "o")
+    assert not request.begins_answer
+    assert request.suffixes[0] == "\nWhich digit is right for helpfulness?"
+
+
 def test_the_expected_score_is_the_mean_over_the_digits() -> None:
     rows = tuple((0.0, 0.0, 0.0, 0.25, 0.25) for _ in NAMES)
     scores = read_expected(judge("expected", 5), [Scored(rows, Usage(), "m", 0.1)])
