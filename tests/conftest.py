@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from .servers.hub import Hub
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background so, and children inherit it: a test that interrupts one would wait on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PRIVATE = (
     "NVIDIA_API_KEY",
