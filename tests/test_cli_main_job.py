@@ -27,8 +27,10 @@ def workspace(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A judge that says 3 or 4 to every question."""
-    return make_markov_gguf(tmp_path_factory.mktemp("gguf") / "judge.gguf", "3 points\n4 points\n")
+    """A judge that says 3 or 4 after every colon."""
+    return make_markov_gguf(
+        tmp_path_factory.mktemp("gguf") / "judge.gguf", "grade:3 points\ngrade:4 points\n"
+    )
 
 
 def reference_like(path: Path) -> list[dict[str, Any]]:
